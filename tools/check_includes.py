@@ -1,0 +1,78 @@
+"""Checks that C++ includes point down only: base/ <- ops/<op>/ <- runtime/, sibling ops never.
+
+Also that torch stays at the door (ops/<op>/op.cpp) and pybind11 in runtime/bind*.cpp, and that every
+quoted include names a file under csrc/. Prints one line a violation; exit status 1 if there is any.
+
+    python tools/check_includes.py [csrc folder]
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.MULTILINE)
+SUFFIXES = {".h", ".cpp", ".cu", ".cuh"}
+LAYERS = ("base", "ops", "runtime")
+TORCH = ("torch/", "ATen/", "c10/", "aten/")
+PYTHON = ("pybind11/", "Python.h")
+
+
+def is_door(file: PurePosixPath) -> bool:
+    """ops/<op>/op.cpp: the one file of an op that sees torch."""
+    return len(file.parts) == 3 and file.parts[0] == "ops" and file.name == "op.cpp"
+
+
+def is_binding(file: PurePosixPath) -> bool:
+    return (
+        file.parent.as_posix() == "runtime"
+        and re.fullmatch(r"bind\w*\.(cpp|h)", file.name) is not None
+    )
+
+
+def violation(file: PurePosixPath, name: str, root: Path) -> str | None:
+    """Why `file` must not include `name`, or None. Both are relative to csrc/."""
+    if name.startswith(TORCH):
+        return None if is_door(file) else "only ops/<op>/op.cpp may see torch"
+    if name.startswith(PYTHON):
+        return None if is_binding(file) else "only runtime/bind*.cpp may see Python"
+    target = PurePosixPath(name)
+    if target.parts[0] not in LAYERS:
+        return None
+    if not (root / target).is_file():
+        return "no such file under csrc/"
+    here, there = file.parts[0], target.parts[0]
+    if LAYERS.index(there) > LAYERS.index(here):
+        return f"{here}/ is below {there}/"
+    if here == there == "ops" and file.parts[1] != target.parts[1]:
+        return "ops never include each other"
+    return None
+
+
+def violations(root: Path) -> Iterator[str]:
+    for path in sorted(p for p in root.rglob("*") if p.suffix in SUFFIXES):
+        file = PurePosixPath(path.relative_to(root).as_posix())
+        if file.parts[0] not in LAYERS:
+            yield f"{file}: not in one of {', '.join(LAYERS)}"
+            continue
+        for quote, name in INCLUDE.findall(path.read_text()):
+            reason = violation(file, name, root)
+            if reason is None and quote == '"' and PurePosixPath(name).parts[0] not in LAYERS:
+                reason = "write the path from csrc/, or <> for what is not ours"
+            if reason is not None:
+                yield f'{file}: #include "{name}": {reason}'
+
+
+def main(arguments: list[str]) -> int:
+    root = Path(arguments[0]) if arguments else Path(__file__).resolve().parent.parent / "csrc"
+    if not root.is_dir():
+        print(f"check_includes: {root} is not a folder", file=sys.stderr)
+        return 2
+    found = list(violations(root))
+    for line in found:
+        print(line)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
