@@ -1,7 +1,7 @@
 """Checks that C++ includes point down only: base/ <- ops/<op>/ <- runtime/, sibling ops never.
 
-Also that torch stays at the door (ops/<op>/op.cpp) and pybind11 in runtime/bind*.cpp, and that every
-quoted include names a file under csrc/. Prints one line a violation; exit status 1 if there is any.
+Also that torch stays at the door (ops/<op>/op.cpp) and pybind11 in runtime/bind*.cpp, and that
+every quoted include names a file under csrc/. Prints one line a violation; exit status 1 if any.
 
     python tools/check_includes.py [csrc folder]
 """
@@ -24,6 +24,7 @@ def is_door(file: PurePosixPath) -> bool:
 
 
 def is_binding(file: PurePosixPath) -> bool:
+    """runtime/bind.cpp and its parts: the files that see Python."""
     return (
         file.parent.as_posix() == "runtime"
         and re.fullmatch(r"bind\w*\.(cpp|h)", file.name) is not None
