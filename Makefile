@@ -41,7 +41,7 @@ lint: build
 	@$(BIN)/clang-format --dry-run --Werror $(CXX_FILES)
 
 build: $(VENV)/.installed
-	$(say) "build: up to date with csrc/ (ninja)"
+	$(say) "build: bringing pycnn._C up to date with csrc/"
 	@$(BIN)/python setup.py -q build_ext --inplace
 
 # Built in place before pip sees it, so that the compiler's progress is on the screen; pip then finds nothing to do.
