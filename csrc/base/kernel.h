@@ -1,0 +1,78 @@
+// What an implementation of an op publishes, and how one is chosen.
+//
+// Tensors inside kernels are fp32 NHWC with a free pixel stride `ld` in elements: pixel (n, y, x) starts at
+// ((n * h + y) * w + x) * ld. A kernel is SPMD: every worker calls run() with its (id, count) and computes its
+// own share of the output; shares are disjoint and no worker waits for another inside run().
+#pragma once
+#include <cstdint>
+
+#include "base/machine.h"
+
+namespace pycnn {
+
+struct Worker {
+  int id = 0;
+  int count = 1;
+};
+
+struct Range {
+  int64_t begin;
+  int64_t end;
+};
+
+// The worker's contiguous share of [0, total): shares differ by at most one item.
+inline Range share(int64_t total, Worker worker) {
+  const int64_t base = total / worker.count, extra = total % worker.count;
+  const int64_t begin = worker.id * base + (worker.id < extra ? worker.id : extra);
+  return {begin, begin + base + (worker.id < extra ? 1 : 0)};
+}
+
+// One shape for every op. x, residual: inputs; w: weights as produced by the kernel's own pack(); bias: one value
+// an output channel; residual and bias may be null; y never overlaps an input. workspace: as asked for.
+struct Ptrs {
+  const float* x = nullptr;
+  const float* residual = nullptr;
+  const float* w = nullptr;
+  const float* bias = nullptr;
+  float* y = nullptr;
+  float* workspace = nullptr;
+};
+
+template <class Params>
+struct Kernel {
+  const char* name;
+  const char* (*why_not)(const Params&, const Machine&);        // null: it takes the problem; else a sentence
+  int64_t (*packed_size)(const Params&);                        // floats of packed weights; 0: no weights
+  void (*pack)(const Params&, const float* w, float* packed);   // w: torch's order, contiguous
+  int64_t (*workspace)(const Params&, int workers);             // floats, all workers together
+  void (*run)(const Params&, const Ptrs&, Worker);
+};
+
+// An op's kernels, best first, reference last.
+template <class Params>
+struct KernelList {
+  const Kernel<Params>* const* items;
+  int count;
+  const Kernel<Params>* const* begin() const { return items; }
+  const Kernel<Params>* const* end() const { return items + count; }
+};
+
+template <class Params>
+const Kernel<Params>& pick(KernelList<Params> list, const Params& params, const Machine& machine) {
+  for (const auto* kernel : list)
+    if (kernel->why_not(params, machine) == nullptr) return *kernel;
+  return *list.items[list.count - 1];
+}
+
+template <class Params>
+int64_t no_weights(const Params&) {
+  return 0;
+}
+template <class Params>
+void pack_nothing(const Params&, const float*, float*) {}
+template <class Params>
+int64_t no_workspace(const Params&, int) {
+  return 0;
+}
+
+}  // namespace pycnn

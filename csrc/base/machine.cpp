@@ -1,0 +1,98 @@
+#include "base/machine.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <stdexcept>
+#include <string>
+
+namespace pycnn {
+namespace {
+
+Isa detect_isa() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+    return Isa::kAvx512;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Isa::kAvx2;
+#endif
+  return Isa::kBaseline;
+}
+
+Isa forced_isa(Isa hardware) {
+  const char* text = std::getenv("PYCNN_ISA");
+  if (text == nullptr || *text == '\0') return hardware;
+  for (const Isa isa : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {
+    if (std::string(text) != isa_name(isa)) continue;
+    if (isa > hardware)
+      throw std::runtime_error("PYCNN_ISA=" + std::string(text) + ": this machine has only " +
+                               isa_name(hardware));
+    return isa;
+  }
+  throw std::runtime_error("PYCNN_ISA=" + std::string(text) + " is not one of baseline, avx2, avx512");
+}
+
+// CPU time a period of the cgroup, rounded up to cores; 0: no quota. cgroup v2 first, then v1.
+int quota_cores() {
+  double quota = 0, period = 0;
+  std::string text;
+  if (std::ifstream v2("/sys/fs/cgroup/cpu.max"); v2 >> text >> period && text != "max") {
+    quota = std::atof(text.c_str());
+  } else {
+    std::ifstream q("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), p("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+    if (!(q >> quota) || !(p >> period)) return 0;
+  }
+  if (quota <= 0 || period <= 0) return 0;
+  return std::max(1, static_cast<int>((quota + period - 1) / period));
+}
+
+int usable_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set)
+                                                          : static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+  if (const int quota = quota_cores(); quota > 0) cores = std::min(cores, quota);
+  return std::max(1, cores);
+}
+
+int64_t cache_bytes(int name, int64_t fallback) {
+  const long size = sysconf(name);
+  return size > 0 ? size : fallback;
+}
+
+Machine detect() {
+  Machine m;
+  m.hardware = detect_isa();
+  m.isa = forced_isa(m.hardware);
+  m.cores = usable_cores();
+#if defined(_SC_LEVEL2_CACHE_SIZE)
+  m.l2_bytes = cache_bytes(_SC_LEVEL2_CACHE_SIZE, m.l2_bytes);
+  m.l3_bytes = cache_bytes(_SC_LEVEL3_CACHE_SIZE, m.l3_bytes);
+#endif
+  return m;
+}
+
+}  // namespace
+
+const Machine& machine() {
+  static const Machine instance = detect();
+  return instance;
+}
+
+const char* isa_name(Isa isa) {
+  switch (isa) {
+    case Isa::kAvx512:
+      return "avx512";
+    case Isa::kAvx2:
+      return "avx2";
+    default:
+      return "baseline";
+  }
+}
+
+}  // namespace pycnn

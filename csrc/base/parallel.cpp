@@ -1,0 +1,161 @@
+#include "base/parallel.h"
+
+#include <linux/futex.h>
+#include <omp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <mutex>
+#include <thread>
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+namespace pycnn {
+namespace {
+
+inline void relax() {
+#if defined(__x86_64__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// FTZ and DAZ for the lifetime of the object: subnormals cost up to 100x a normal operation.
+class FlushSubnormals {
+ public:
+#if defined(__x86_64__)
+  FlushSubnormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040); }
+  ~FlushSubnormals() { _mm_setcsr(saved_); }
+
+ private:
+  unsigned saved_;
+#elif defined(__aarch64__)
+  FlushSubnormals() {
+    asm volatile("mrs %0, fpcr" : "=r"(saved_));
+    asm volatile("msr fpcr, %0" ::"r"(saved_ | (1ull << 24)));
+  }
+  ~FlushSubnormals() { asm volatile("msr fpcr, %0" ::"r"(saved_)); }
+
+ private:
+  unsigned long long saved_;
+#endif
+};
+
+void run_flushed(Job job, void* context, Worker worker) {
+  const FlushSubnormals flush;
+  job(context, worker);
+}
+
+constexpr int kMaxWorkers = 256;
+constexpr auto kSpin = std::chrono::microseconds(100);
+
+// A generation counter starts the workers: they spin on it for kSpin, then sleep on it as a futex.
+class Pool {
+ public:
+  void run(int workers, Job job, void* context) {
+    while (threads_ < workers - 1) start(++threads_);
+    job_ = job;
+    context_ = context;
+    count_ = workers;
+    pending_.store(threads_, std::memory_order_relaxed);
+    generation_.fetch_add(1, std::memory_order_seq_cst);
+    if (sleepers_.load(std::memory_order_seq_cst) > 0)
+      syscall(SYS_futex, &generation_, FUTEX_WAKE_PRIVATE, kMaxWorkers, nullptr, nullptr, 0);
+    run_flushed(job, context, {0, workers});
+    for (int spins = 0; pending_.load(std::memory_order_acquire) > 0; ++spins)
+      spins < 4096 ? relax() : static_cast<void>(sched_yield());
+  }
+
+ private:
+  void start(int id) {
+    std::thread([this, id, seen = generation_.load()] { work(id, seen); }).detach();
+  }
+
+  void work(int id, unsigned seen) {
+    for (;;) {
+      wait(seen);
+      seen = generation_.load(std::memory_order_acquire);
+      // Every thread counts down, those without a share too: no field can change while one still reads it.
+      if (id < count_) run_flushed(job_, context_, {id, count_});
+      pending_.fetch_sub(1, std::memory_order_release);
+    }
+  }
+
+  void wait(unsigned seen) {
+    const auto until = std::chrono::steady_clock::now() + kSpin;
+    for (int spins = 1; generation_.load(std::memory_order_acquire) == seen; ++spins) {
+      relax();
+      if (spins % 64 == 0 && std::chrono::steady_clock::now() > until) break;
+    }
+    sleepers_.fetch_add(1, std::memory_order_seq_cst);
+    while (generation_.load(std::memory_order_seq_cst) == seen)
+      syscall(SYS_futex, &generation_, FUTEX_WAIT_PRIVATE, seen, nullptr, nullptr, 0);
+    sleepers_.fetch_sub(1, std::memory_order_seq_cst);
+  }
+
+  alignas(64) std::atomic<unsigned> generation_{0};
+  alignas(64) std::atomic<int> pending_{0};
+  alignas(64) std::atomic<int> sleepers_{0};
+  std::atomic<Job> job_{nullptr};
+  std::atomic<void*> context_{nullptr};
+  std::atomic<int> count_{0};
+  int threads_ = 0;
+};
+
+// The pool outlives static destruction (its threads are detached); a forked child, which has none of the parent's
+// threads, starts with a new one.
+struct PoolOwner {
+  PoolOwner() {
+    pthread_atfork([] { instance().mutex.lock(); }, [] { instance().mutex.unlock(); },
+                   [] {
+                     instance().mutex.unlock();
+                     instance().pool = new Pool;
+                   });
+  }
+  static PoolOwner& instance() {
+    static PoolOwner& owner = *new PoolOwner;
+    return owner;
+  }
+  std::mutex mutex;
+  Pool* pool = new Pool;
+};
+
+}  // namespace
+
+void parallel(int workers, Backend backend, Job job, void* context) {
+  workers = workers < kMaxWorkers ? workers : kMaxWorkers;
+  if (workers > 1 && backend == Backend::kOpenMP) {
+#pragma omp parallel num_threads(workers)
+    run_flushed(job, context, {omp_get_thread_num(), omp_get_num_threads()});
+    return;
+  }
+  if (workers > 1) {
+    auto& owner = PoolOwner::instance();
+    if (std::unique_lock lock(owner.mutex, std::try_to_lock); lock.owns_lock()) {
+      owner.pool->run(workers, job, context);
+      return;
+    }
+  }
+  run_flushed(job, context, {0, 1});
+}
+
+void Barrier::wait(int& sense, int count) {
+  if (count == 1) return;
+  sense ^= 1;
+  if (__atomic_add_fetch(&arrived_, 1, __ATOMIC_ACQ_REL) == count) {
+    __atomic_store_n(&arrived_, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&phase_, sense, __ATOMIC_RELEASE);
+    return;
+  }
+  for (int spins = 0; __atomic_load_n(&phase_, __ATOMIC_ACQUIRE) != sense; ++spins)
+    spins < 4096 ? relax() : static_cast<void>(sched_yield());
+}
+
+}  // namespace pycnn

@@ -1,0 +1,126 @@
+#include "base/simd/gemm.h"
+
+#include "base/simd/activate.h"
+
+namespace pycnn::PYCNN_ISA_NS {
+namespace {
+
+// depth is walked four at a time, so that a row pointer kept in memory costs a quarter of a load.
+constexpr int kUnroll = 4;
+
+template <int MR, int NV>
+void tile_mn(const Tile& t) {
+  Vec acc[MR][NV];
+#pragma GCC unroll 16
+  for (int r = 0; r < MR; ++r)
+#pragma GCC unroll 8
+    for (int j = 0; j < NV; ++j) acc[r][j] = Vec{};
+
+  const float* w = t.w;
+  const auto step = [&](const float* const* a, int64_t c) __attribute__((always_inline)) {
+    Vec b[NV];
+#pragma GCC unroll 8
+    for (int j = 0; j < NV; ++j) b[j] = load(w + j * t.panel);
+#pragma GCC unroll 16
+    for (int r = 0; r < MR; ++r) {
+      const Vec x = broadcast(a[r][c]);
+#pragma GCC unroll 8
+      for (int j = 0; j < NV; ++j) acc[r][j] += x * b[j];
+    }
+    w += kLanes;
+  };
+  for (int64_t tap = 0; tap < t.taps; ++tap) {
+    const float* const* a = t.rows + tap * MR;
+    int64_t c = 0;
+    for (; c + kUnroll <= t.depth; c += kUnroll) {
+#pragma GCC unroll 4
+      for (int u = 0; u < kUnroll; ++u) step(a, c + u);
+    }
+    for (; c < t.depth; ++c) step(a, c);
+  }
+
+  const Vec lo = broadcast(t.lo), hi = broadcast(t.hi);
+#pragma GCC unroll 8
+  for (int j = 0; j < NV; ++j) {
+    const int64_t left = t.n - j * kLanes;
+    const bool whole = left >= kLanes;
+    const auto get = [&](const float* p) __attribute__((always_inline)) {
+      return whole ? load(p) : load_first(p, left);
+    };
+    const Vec bias = t.bias ? get(t.bias + j * kLanes) : Vec{};
+#pragma GCC unroll 16
+    for (int r = 0; r < MR; ++r) {
+      Vec v = acc[r][j] + bias;
+      if (t.residual) v += get(t.residual + r * t.ldr + j * kLanes);
+      v = at_most(at_least(v, lo), hi);
+      float* y = t.y + r * t.ldy + j * kLanes;
+      if (whole)
+        store(y, v);
+      else
+        store_first(y, v, left);
+    }
+  }
+}
+
+template <int NV>
+TileFn rows_of(int mr) {
+  constexpr int most = NV <= 2 ? kMaxRows : NV == 4 ? (kLanes == 16 ? 6 : 2) : (kLanes == 16 ? 3 : 1);
+#define PYCNN_ROWS(m) \
+  case m:             \
+    if constexpr (m <= most) return tile_mn<m, NV>; else return nullptr;
+  switch (mr) {
+    PYCNN_ROWS(1)
+    PYCNN_ROWS(2)
+    PYCNN_ROWS(3)
+    PYCNN_ROWS(4)
+    PYCNN_ROWS(5)
+    PYCNN_ROWS(6)
+    PYCNN_ROWS(7)
+    PYCNN_ROWS(8)
+    PYCNN_ROWS(9)
+    PYCNN_ROWS(10)
+    PYCNN_ROWS(11)
+    PYCNN_ROWS(12)
+    PYCNN_ROWS(13)
+    PYCNN_ROWS(14)
+    default:
+      return nullptr;
+  }
+#undef PYCNN_ROWS
+}
+
+}  // namespace
+
+TileFn tile_fn(int mr, int nv) {
+  switch (nv) {
+    case 8:
+      return rows_of<8>(mr);
+    case 4:
+      return rows_of<4>(mr);
+    case 2:
+      return rows_of<2>(mr);
+    default:
+      return rows_of<1>(mr);
+  }
+}
+
+void run_panels(const Tile& whole, int mr, int64_t first, int64_t last, Act act, float param) {
+  Tile t = whole;
+  int nv = 0;
+  TileFn fn = nullptr;
+  for (int64_t p = first; p < last; p += nv) {
+    if (const int width = tile_width(mr, last - p); width != nv) fn = tile_fn(mr, nv = width);
+    const int64_t k0 = p * kLanes;
+    t.w = whole.w + p * whole.panel;
+    t.bias = whole.bias ? whole.bias + k0 : nullptr;
+    t.residual = whole.residual ? whole.residual + k0 : nullptr;
+    t.y = whole.y + k0;
+    t.n = whole.n - k0 < nv * kLanes ? whole.n - k0 : nv * kLanes;
+    fn(t);
+  }
+  if (is_clamp(act) || first >= last) return;
+  const int64_t k0 = first * kLanes, k1 = last * kLanes < whole.n ? last * kLanes : whole.n;
+  activate_rows(whole.y + k0, whole.ldy, mr, k1 - k0, act, param);
+}
+
+}  // namespace pycnn::PYCNN_ISA_NS

@@ -1,0 +1,56 @@
+// The register tile every dense kernel is built from: y = clamp(A B + bias + residual).
+#pragma once
+#include "base/act.h"
+#include "base/simd/vec.h"
+
+namespace pycnn::PYCNN_ISA_NS {
+
+// Rows of the largest tile: 14 x 2 vectors fill the 32 registers of AVX-512, 6 x 2 the 16 of the others.
+inline constexpr int kMaxRows = kLanes == 16 ? 14 : 6;
+
+// A is read through row pointers, so that a convolution needs no copy of its input: row r of the product is the
+// concatenation over taps t of depth floats at rows[t * mr + r]. B is packed in panels of kLanes columns:
+// w[panel][taps * depth][kLanes], columns past the last one zero.
+struct Tile {
+  const float* const* rows;  // [taps][mr]
+  int64_t taps;
+  int64_t depth;
+  const float* w;           // first panel of the tile
+  int64_t panel;            // floats from one panel to the next = taps * depth * kLanes
+  const float* bias;        // n values, or null
+  const float* residual;    // row r at r * ldr, or null
+  int64_t ldr;
+  float* y;                 // row r at r * ldy
+  int64_t ldy;
+  int64_t n;                // columns stored: (nv - 1) * kLanes < n <= nv * kLanes
+  float lo, hi;             // clamp; NaN passes
+};
+
+using TileFn = void (*)(const Tile&);
+
+// The tile of mr rows (1..kMaxRows) and nv panels; nv is one of widths below and fits the registers.
+TileFn tile_fn(int mr, int nv);
+
+// Widest tile for mr rows and `panels` left: few rows take more panels, to keep enough sums in flight.
+PYCNN_INLINE int tile_width(int mr, int64_t panels) {
+  constexpr int wide = kLanes == 16 ? 3 : 1, half = kLanes == 16 ? 6 : 2;
+  const int most = mr <= wide ? 8 : mr <= half ? 4 : 2;
+  int nv = most;
+  while (nv > panels) nv /= 2;
+  return nv;
+}
+
+PYCNN_INLINE int64_t panels_of(int64_t n) { return (n + kLanes - 1) / kLanes; }
+
+// relu, relu6 and none are clamps and cost nothing inside the tile; the rest is applied to the stored rows.
+PYCNN_INLINE bool is_clamp(Act act) { return act == Act::kNone || act == Act::kRelu || act == Act::kRelu6; }
+PYCNN_INLINE float clamp_lo(Act act) {
+  return act == Act::kRelu || act == Act::kRelu6 ? 0.0f : -__builtin_inff();
+}
+PYCNN_INLINE float clamp_hi(Act act) { return act == Act::kRelu6 ? 6.0f : __builtin_inff(); }
+
+// Runs panels [first, last) of one block of mr rows, then the activation. `tile` holds what belongs to the rows and to
+// the whole product (w, bias, residual, y, n = all its columns); the columns are filled in here.
+void run_panels(const Tile& tile, int mr, int64_t first, int64_t last, Act act, float param);
+
+}  // namespace pycnn::PYCNN_ISA_NS

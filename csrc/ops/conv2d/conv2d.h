@@ -1,0 +1,42 @@
+// 2-D convolution (cross-correlation, as torch.nn.functional.conv2d) with a fused epilogue:
+//
+//   y[n,oy,ox,k] = act(bias[k] + residual[n,oy,ox,k]
+//                      + sum_{i,j,c} x[n, oy*sh - ph + i*dh, ox*sw - pw + j*dw, g*C + c] * w[k,i,j,c])
+//
+// C = c / groups, g = k / (K / groups); x is 0 outside the map. ph, pw pad the top and the left; what is padded at the
+// bottom and the right follows from oh, ow. x: NHWC with pixel stride ldx, or contiguous NCHW (x_nchw).
+// y, residual: NHWC with pixel strides ldy, ldr: a slice of a wider buffer is a larger stride.
+// Weights come in torch's order [k][c/groups][kh][kw], contiguous, and are packed by the kernel.
+#pragma once
+#include "base/act.h"
+#include "base/kernel.h"
+
+namespace pycnn {
+
+struct Conv2dParams {
+  int64_t n = 1, h = 1, w = 1, c = 1, k = 1, kh = 1, kw = 1, oh = 1, ow = 1;
+  int64_t sh = 1, sw = 1, ph = 0, pw = 0, dh = 1, dw = 1, groups = 1;
+  int64_t ldx = 0, ldr = 0, ldy = 0;
+  int64_t x_nchw = 0;
+  Act act = Act::kNone;
+  double act_param = 0;
+
+  int64_t group_c() const { return c / groups; }
+  int64_t group_k() const { return k / groups; }
+  int64_t pixels() const { return n * oh * ow; }
+};
+
+template <class Visit>
+void visit_fields(Conv2dParams& p, Visit&& field) {
+  field("n", p.n), field("h", p.h), field("w", p.w), field("c", p.c), field("k", p.k);
+  field("kh", p.kh), field("kw", p.kw), field("oh", p.oh), field("ow", p.ow);
+  field("sh", p.sh), field("sw", p.sw), field("ph", p.ph), field("pw", p.pw);
+  field("dh", p.dh), field("dw", p.dw), field("groups", p.groups);
+  field("ldx", p.ldx), field("ldr", p.ldr), field("ldy", p.ldy), field("x_nchw", p.x_nchw);
+  field("act", p.act), field("act_param", p.act_param);
+}
+
+using Conv2dKernel = Kernel<Conv2dParams>;
+KernelList<Conv2dParams> conv2d_kernels();
+
+}  // namespace pycnn

@@ -1,0 +1,53 @@
+#include "ops/conv2d/reference.h"
+
+#include <cstring>
+
+#include "base/act_reference.h"
+
+namespace pycnn {
+namespace {
+
+int64_t packed_size(const Conv2dParams& p) { return p.k * p.group_c() * p.kh * p.kw; }
+
+void pack(const Conv2dParams& p, const float* w, float* packed) {
+  std::memcpy(packed, w, static_cast<size_t>(packed_size(p)) * sizeof(float));
+}
+
+float at(const Conv2dParams& p, const float* x, int64_t n, int64_t y, int64_t xx, int64_t c) {
+  return p.x_nchw ? x[((n * p.c + c) * p.h + y) * p.w + xx] : x[((n * p.h + y) * p.w + xx) * p.ldx + c];
+}
+
+double sum(const Conv2dParams& p, const Ptrs& ptrs, int64_t n, int64_t oy, int64_t ox, int64_t k) {
+  const int64_t g = k / p.group_k(), cs = p.group_c();
+  double total = 0;
+  for (int64_t i = 0; i < p.kh; ++i)
+    for (int64_t j = 0; j < p.kw; ++j) {
+      const int64_t y = oy * p.sh - p.ph + i * p.dh, x = ox * p.sw - p.pw + j * p.dw;
+      if (y < 0 || y >= p.h || x < 0 || x >= p.w) continue;
+      for (int64_t c = 0; c < cs; ++c)
+        total += double(at(p, ptrs.x, n, y, x, g * cs + c)) * ptrs.w[((k * cs + c) * p.kh + i) * p.kw + j];
+    }
+  return total;
+}
+
+void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
+  const Range pixels = share(p.pixels(), worker);
+  for (int64_t pixel = pixels.begin; pixel < pixels.end; ++pixel) {
+    const int64_t ox = pixel % p.ow, oy = pixel / p.ow % p.oh, n = pixel / (p.ow * p.oh);
+    for (int64_t k = 0; k < p.k; ++k) {
+      double v = sum(p, ptrs, n, oy, ox, k);
+      if (ptrs.bias) v += ptrs.bias[k];
+      if (ptrs.residual) v += ptrs.residual[pixel * p.ldr + k];
+      ptrs.y[pixel * p.ldy + k] = static_cast<float>(act_reference(v, p.act, p.act_param));
+    }
+  }
+}
+
+const char* why_not(const Conv2dParams&, const Machine&) { return nullptr; }
+
+}  // namespace
+
+const Conv2dKernel conv2d_reference{"conv2d_reference", why_not, packed_size, pack,
+                                    no_workspace<Conv2dParams>, run};
+
+}  // namespace pycnn

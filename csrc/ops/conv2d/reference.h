@@ -1,0 +1,6 @@
+#pragma once
+#include "ops/conv2d/conv2d.h"
+
+namespace pycnn {
+extern const Conv2dKernel conv2d_reference;
+}

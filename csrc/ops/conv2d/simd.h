@@ -1,0 +1,16 @@
+// The SIMD kernels each instruction set publishes.
+#pragma once
+#include "ops/conv2d/conv2d.h"
+
+#define PYCNN_DECLARE(isa)                        \
+  namespace isa {                                 \
+  extern const Conv2dKernel conv2d_depthwise;     \
+  extern const Conv2dKernel conv2d_igemm;         \
+  extern const Conv2dKernel conv2d_patch;         \
+  }
+namespace pycnn {
+PYCNN_DECLARE(isa_baseline)
+PYCNN_DECLARE(isa_avx2)
+PYCNN_DECLARE(isa_avx512)
+}  // namespace pycnn
+#undef PYCNN_DECLARE

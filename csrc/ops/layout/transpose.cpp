@@ -1,0 +1,46 @@
+// Tiles of kTile pixels x kTile channels, so that both sides are walked by whole cache lines.
+#include "base/simd/vec.h"
+#include "ops/layout/simd.h"
+
+namespace pycnn::PYCNN_ISA_NS {
+namespace {
+
+constexpr int64_t kTile = 16;
+
+// to[a * ld_to + b] = from[b * ld_from + a], a < rows, b < columns.
+void transpose(const float* from, int64_t ld_from, float* to, int64_t ld_to, int64_t rows, int64_t columns) {
+  if (rows == kTile && columns == kTile) {
+    for (int64_t a = 0; a < kTile; ++a)
+      for (int64_t b = 0; b < kTile; ++b) to[a * ld_to + b] = from[b * ld_from + a];
+    return;
+  }
+  for (int64_t a = 0; a < rows; ++a)
+    for (int64_t b = 0; b < columns; ++b) to[a * ld_to + b] = from[b * ld_from + a];
+}
+
+void run(const LayoutParams& p, const Ptrs& ptrs, Worker worker) {
+  const int64_t blocks = (p.pixels + kTile - 1) / kTile;
+  const Range mine = share(p.n * blocks, worker);
+  for (int64_t item = mine.begin; item < mine.end; ++item) {
+    const int64_t n = item / blocks, pixel = item % blocks * kTile;
+    const int64_t count = p.pixels - pixel < kTile ? p.pixels - pixel : kTile;
+    for (int64_t c = 0; c < p.c; c += kTile) {
+      const int64_t channels = p.c - c < kTile ? p.c - c : kTile;
+      const int64_t nchw = (n * p.c + c) * p.pixels + pixel, nhwc = (n * p.pixels + pixel) * p.ld + c;
+      if (p.to_nchw)
+        transpose(ptrs.x + nhwc, p.ld, ptrs.y + nchw, p.pixels, channels, count);
+      else
+        transpose(ptrs.x + nchw, p.pixels, ptrs.y + nhwc, p.ld, count, channels);
+    }
+  }
+}
+
+const char* why_not(const LayoutParams&, const Machine& m) { return why_not_isa(kIsa, m); }
+
+}  // namespace
+
+extern const LayoutKernel layout_transpose{"layout_transpose_f32_" PYCNN_ISA_SUFFIX, why_not,
+                                           no_weights<LayoutParams>, pack_nothing<LayoutParams>,
+                                           no_workspace<LayoutParams>, run};
+
+}  // namespace pycnn::PYCNN_ISA_NS

@@ -1,0 +1,168 @@
+// The Python face of kernels and plans: names, dicts of numbers and raw addresses; no torch types.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "base/machine.h"
+#include "runtime/guard.h"
+#include "runtime/op_table.h"
+#include "runtime/plan.h"
+
+namespace py = pybind11;
+
+namespace pycnn {
+namespace {
+
+using SlotTuple = py::tuple;
+
+std::shared_ptr<void> read_params(const Op& op, const py::dict& values) {
+  auto params = op.make_params();
+  for (const auto& [key, value] : values) op.set(params.get(), py::cast<std::string>(key), py::cast<double>(value));
+  return params;
+}
+
+Slot read_slot(const SlotTuple& tuple) {
+  static const std::pair<const char*, Slot::Kind> kinds[] = {{"none", Slot::kNone},
+                                                             {"arena", Slot::kArena},
+                                                             {"const", Slot::kConst},
+                                                             {"input", Slot::kInput},
+                                                             {"output", Slot::kOutput}};
+  const auto name = py::cast<std::string>(tuple[0]);
+  for (const auto& [text, kind] : kinds)
+    if (name == text)
+      return {kind, py::cast<int64_t>(tuple[1]), tuple.size() > 2 ? py::cast<int64_t>(tuple[2]) : 0};
+  throw py::value_error("unknown slot kind '" + name + "'");
+}
+
+py::dict describe_machine() {
+  const Machine& m = machine();
+  py::list isas;
+  for (int i = 0; i <= static_cast<int>(m.isa); ++i) isas.append(isa_name(static_cast<Isa>(i)));
+  py::dict d;
+  d["isa"] = isa_name(m.isa);
+  d["hardware_isa"] = isa_name(m.hardware);
+  d["isas"] = isas;
+  d["cores"] = m.cores;
+  d["l2_bytes"] = m.l2_bytes;
+  d["l3_bytes"] = m.l3_bytes;
+  return d;
+}
+
+py::list list_kernels(const std::string& name, const py::dict& values) {
+  const Op& op = find_op(name);
+  const auto params = read_params(op, values);
+  py::list out;
+  for (const AnyKernel& kernel : op.kernels) {
+    const char* reason = kernel.why_not(kernel.kernel, params.get());
+    out.append(py::make_tuple(kernel.name, reason ? py::object(py::str(reason)) : py::none()));
+  }
+  return out;
+}
+
+struct Bound {
+  const AnyKernel& kernel;
+  std::shared_ptr<void> params;
+};
+
+Bound bind_kernel(const std::string& op_name, const std::string& kernel, const py::dict& values) {
+  const Op& op = find_op(op_name);
+  return {find_kernel(op, kernel), read_params(op, values)};
+}
+
+template <class T>
+T* address(uintptr_t value) {
+  return reinterpret_cast<T*>(value);
+}
+
+void run_kernel(const std::string& op, const std::string& name, const py::dict& values, uintptr_t x,
+                uintptr_t residual, uintptr_t w, uintptr_t bias, uintptr_t y, int workers) {
+  const Bound b = bind_kernel(op, name, values);
+  if (const char* reason = b.kernel.why_not(b.kernel.kernel, b.params.get()))
+    throw py::value_error(name + " refuses: " + reason);
+  const Buffer workspace(b.kernel.workspace(b.kernel.kernel, b.params.get(), workers));
+  struct Call {
+    const Bound& bound;
+    Ptrs ptrs;
+  } call{b, {address<float>(x), address<float>(residual), address<float>(w), address<float>(bias), address<float>(y),
+             workspace.data()}};
+  const py::gil_scoped_release release;
+  parallel(
+      workers, Backend::kPool,
+      [](void* raw, Worker worker) {
+        const auto& c = *static_cast<Call*>(raw);
+        c.bound.kernel.run(c.bound.kernel.kernel, c.bound.params.get(), c.ptrs, worker);
+      },
+      &call);
+}
+
+void add_step(Plan& plan, const std::string& op, const std::string& kernel, const py::dict& values,
+              const SlotTuple& x, const SlotTuple& residual, const SlotTuple& w, const SlotTuple& bias,
+              const SlotTuple& y) {
+  plan.add(op, kernel, read_params(find_op(op), values),
+           {read_slot(x), read_slot(residual), read_slot(w), read_slot(bias), read_slot(y)});
+}
+
+void run_plan(Plan& plan, const std::vector<uintptr_t>& inputs, const std::vector<uintptr_t>& outputs) {
+  if (static_cast<int>(inputs.size()) != plan.inputs() || static_cast<int>(outputs.size()) != plan.outputs())
+    throw py::value_error("Plan.run: expected " + std::to_string(plan.inputs()) + " inputs and " +
+                          std::to_string(plan.outputs()) + " outputs");
+  const py::gil_scoped_release release;
+  plan.run(reinterpret_cast<const void* const*>(inputs.data()), reinterpret_cast<void* const*>(outputs.data()));
+}
+
+void run_single(Plan& plan, uintptr_t input, uintptr_t output) {
+  if (plan.inputs() != 1 || plan.outputs() != 1) throw py::value_error("Plan.run_single: not one input and output");
+  const void* in = address<void>(input);
+  void* out = address<void>(output);
+  const py::gil_scoped_release release;
+  plan.run(&in, &out);
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_C, m) {
+  m.doc() = "Compiled kernels and plans of pycnn.";
+  m.def("machine", &describe_machine);
+  m.def("ops", [] {
+    std::vector<std::string> names;
+    for (const Op& op : op_table()) names.emplace_back(op.name);
+    return names;
+  });
+  m.def("fields", [](const std::string& op) { return find_op(op).fields; }, py::arg("op"));
+  m.def("kernels", &list_kernels, py::arg("op"), py::arg("params"));
+  m.def(
+      "packed_size",
+      [](const std::string& op, const std::string& kernel, const py::dict& params) {
+        const Bound b = bind_kernel(op, kernel, params);
+        return b.kernel.packed_size(b.kernel.kernel, b.params.get());
+      },
+      py::arg("op"), py::arg("kernel"), py::arg("params"));
+  m.def(
+      "pack",
+      [](const std::string& op, const std::string& kernel, const py::dict& params, uintptr_t w, uintptr_t out) {
+        const Bound b = bind_kernel(op, kernel, params);
+        const py::gil_scoped_release release;
+        b.kernel.pack(b.kernel.kernel, b.params.get(), address<float>(w), address<float>(out));
+      },
+      py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("w"), py::arg("out"));
+  m.def(
+      "workspace",
+      [](const std::string& op, const std::string& kernel, const py::dict& params, int workers) {
+        const Bound b = bind_kernel(op, kernel, params);
+        return b.kernel.workspace(b.kernel.kernel, b.params.get(), workers);
+      },
+      py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("workers"));
+  m.def("run", &run_kernel, py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("x"), py::arg("residual"),
+        py::arg("w"), py::arg("bias"), py::arg("y"), py::arg("workers"));
+  py::class_<Plan>(m, "Plan")
+      .def(py::init<int64_t, int64_t, int, int, int, bool>(), py::arg("arena_bytes"), py::arg("workspace_bytes"),
+           py::arg("workers"), py::arg("n_inputs"), py::arg("n_outputs"), py::arg("pool") = true)
+      .def("add", &add_step, py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("x"), py::arg("residual"),
+           py::arg("w"), py::arg("bias"), py::arg("y"))
+      .def("run", &run_plan, py::arg("inputs"), py::arg("outputs"))
+      .def("run_single", &run_single, py::arg("input"), py::arg("output"))
+      .def_property_readonly("arena_bytes", &Plan::arena_bytes)
+      .def("__len__", &Plan::steps);
+  bind_guard(m);
+}
+
+}  // namespace pycnn

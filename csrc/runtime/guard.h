@@ -1,0 +1,37 @@
+// Notices that a live model changed: a tensor or submodule replaced, edited in place, given new storage, or a training
+// flag switched. What Python would need 10 us for on 100 parameters takes about 1.
+#pragma once
+#include <pybind11/pybind11.h>
+
+#include <vector>
+
+namespace pycnn {
+
+class Guard {
+ public:
+  // holder[key] must stay `value`.
+  void watch_item(pybind11::dict holder, pybind11::str key, pybind11::object value);
+  // ... and, for a tensor, its _version and data_ptr() must stay what they are now.
+  void watch_tensor(pybind11::dict holder, pybind11::str key, pybind11::object tensor);
+
+  // Indices, in the order of the watch_ calls, of what changed; empty: nothing.
+  std::vector<int> changed() const;
+  // The same as a yes or no, stopping at the first.
+  bool holds() const;
+
+ private:
+  struct Item {
+    pybind11::dict holder;
+    pybind11::str key;
+    pybind11::object value;
+    bool tensor;
+    long long version;
+    long long pointer;
+  };
+  static bool same(const Item& item);
+  std::vector<Item> items_;
+};
+
+void bind_guard(pybind11::module_& m);
+
+}  // namespace pycnn

@@ -1,0 +1,89 @@
+#include "runtime/op_table.h"
+
+#include <stdexcept>
+#include <type_traits>
+
+#include "ops/add_act/add_act.h"
+#include "ops/concat/concat.h"
+#include "ops/conv2d/conv2d.h"
+#include "ops/elementwise/elementwise.h"
+#include "ops/global_pool/global_pool.h"
+#include "ops/layout/layout.h"
+#include "ops/linear/linear.h"
+#include "ops/pool2d/pool2d.h"
+
+namespace pycnn {
+namespace {
+
+template <class P>
+AnyKernel erase(const Kernel<P>& k) {
+  return {
+      k.name,
+      &k,
+      [](const void* kernel, const void* p) {
+        return static_cast<const Kernel<P>*>(kernel)->why_not(*static_cast<const P*>(p), machine());
+      },
+      [](const void* kernel, const void* p) {
+        return static_cast<const Kernel<P>*>(kernel)->packed_size(*static_cast<const P*>(p));
+      },
+      [](const void* kernel, const void* p, const float* w, float* packed) {
+        static_cast<const Kernel<P>*>(kernel)->pack(*static_cast<const P*>(p), w, packed);
+      },
+      [](const void* kernel, const void* p, int workers) {
+        return static_cast<const Kernel<P>*>(kernel)->workspace(*static_cast<const P*>(p), workers);
+      },
+      [](const void* kernel, const void* p, const Ptrs& ptrs, Worker worker) {
+        static_cast<const Kernel<P>*>(kernel)->run(*static_cast<const P*>(p), ptrs, worker);
+      },
+  };
+}
+
+template <class P>
+Op describe(const char* name, KernelList<P> kernels) {
+  Op op;
+  op.name = name;
+  for (const auto* kernel : kernels) op.kernels.push_back(erase(*kernel));
+  P defaults;
+  visit_fields(defaults, [&](const char* field, auto&) { op.fields.emplace_back(field); });
+  op.make_params = []() -> std::shared_ptr<void> { return std::make_shared<P>(); };
+  op.set = [](void* params, const std::string& field, double value) {
+    bool found = false;
+    visit_fields(*static_cast<P*>(params), [&](const char* candidate, auto& slot) {
+      if (field != candidate) return;
+      found = true;
+      slot = static_cast<std::decay_t<decltype(slot)>>(value);
+    });
+    if (!found) throw std::invalid_argument("no parameter named '" + field + "'");
+  };
+  return op;
+}
+
+}  // namespace
+
+const std::vector<Op>& op_table() {
+  static const std::vector<Op> table{
+      describe("conv2d", conv2d_kernels()),
+      describe("linear", linear_kernels()),
+      describe("pool2d", pool2d_kernels()),
+      describe("global_pool", global_pool_kernels()),
+      describe("add_act", add_act_kernels()),
+      describe("elementwise", elementwise_kernels()),
+      describe("concat", concat_kernels()),
+      describe("layout", layout_kernels()),
+  };
+  return table;
+}
+
+const Op& find_op(const std::string& name) {
+  for (const Op& op : op_table())
+    if (name == op.name) return op;
+  throw std::invalid_argument("no op named '" + name + "'");
+}
+
+const AnyKernel& find_kernel(const Op& op, const std::string& name) {
+  for (const AnyKernel& kernel : op.kernels)
+    if (name == kernel.name) return kernel;
+  throw std::invalid_argument(std::string(op.name) + ": no kernel named '" + name + "'");
+}
+
+}  // namespace pycnn

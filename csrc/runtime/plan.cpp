@@ -1,0 +1,109 @@
+#include "runtime/plan.h"
+
+#include <stdexcept>
+
+namespace pycnn {
+namespace {
+
+int64_t aligned(int64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
+
+}  // namespace
+
+struct Plan::Call {
+  const Plan& plan;
+  char* arena;
+  const void* const* inputs;
+  void* const* outputs;
+  Barrier barrier;
+
+  float* resolve(const Slot& slot) const {
+    switch (slot.kind) {
+      case Slot::kArena:
+        return reinterpret_cast<float*>(arena + slot.value);
+      case Slot::kConst:
+        return reinterpret_cast<float*>(slot.value);
+      case Slot::kInput:
+        return reinterpret_cast<float*>(static_cast<char*>(const_cast<void*>(inputs[slot.value])) + slot.offset);
+      case Slot::kOutput:
+        return reinterpret_cast<float*>(static_cast<char*>(outputs[slot.value]) + slot.offset);
+      default:
+        return nullptr;
+    }
+  }
+
+  void work(Worker worker) {
+    int sense = 0;
+    float* workspace = reinterpret_cast<float*>(arena + aligned(plan.arena_bytes_));
+    for (size_t i = 0; i < plan.steps_.size(); ++i) {
+      const Step& step = plan.steps_[i];
+      if (i > 0) barrier.wait(sense, worker.count);
+      const Ptrs ptrs{resolve(step.slots[0]), resolve(step.slots[1]), resolve(step.slots[2]),
+                      resolve(step.slots[3]), resolve(step.slots[4]), workspace};
+      step.kernel->run(step.kernel->kernel, step.params.get(), ptrs, worker);
+    }
+  }
+};
+
+Plan::Plan(int64_t arena_bytes, int64_t workspace_bytes, int workers, int inputs, int outputs, bool pool)
+    : arena_bytes_(arena_bytes),
+      workspace_bytes_(workspace_bytes),
+      workers_(workers),
+      inputs_(inputs),
+      outputs_(outputs),
+      pool_(pool) {
+  if (arena_bytes < 0 || workspace_bytes < 0 || workers < 1 || inputs < 0 || outputs < 0)
+    throw std::invalid_argument("Plan: sizes must not be negative and workers at least 1");
+}
+
+void Plan::check(const Slot& slot) const {
+  const bool bad = (slot.kind == Slot::kArena && (slot.value < 0 || slot.value > arena_bytes_)) ||
+                   (slot.kind == Slot::kInput && (slot.value < 0 || slot.value >= inputs_)) ||
+                   (slot.kind == Slot::kOutput && (slot.value < 0 || slot.value >= outputs_));
+  if (bad) throw std::invalid_argument("Plan.add: slot value " + std::to_string(slot.value) + " is out of range");
+}
+
+void Plan::add(const std::string& op, const std::string& kernel, std::shared_ptr<void> params,
+               const Slot (&slots)[5]) {
+  const AnyKernel& found = find_kernel(find_op(op), kernel);
+  if (const char* reason = found.why_not(found.kernel, params.get()))
+    throw std::invalid_argument("Plan.add: " + kernel + " refuses: " + reason);
+  const int64_t need = found.workspace(found.kernel, params.get(), workers_) * static_cast<int64_t>(sizeof(float));
+  if (need > workspace_bytes_)
+    throw std::invalid_argument("Plan.add: " + kernel + " needs " + std::to_string(need) +
+                                " bytes of workspace, the plan has " + std::to_string(workspace_bytes_));
+  Step step{&found, std::move(params), {}};
+  for (int i = 0; i < 5; ++i) {
+    check(slots[i]);
+    step.slots[i] = slots[i];
+  }
+  steps_.push_back(std::move(step));
+}
+
+std::unique_ptr<Buffer> Plan::take_arena() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!free_arenas_.empty()) {
+      auto arena = std::move(free_arenas_.back());
+      free_arenas_.pop_back();
+      return arena;
+    }
+  }
+  const int64_t bytes = aligned(arena_bytes_) + aligned(workspace_bytes_);
+  return std::make_unique<Buffer>(bytes / static_cast<int64_t>(sizeof(float)) + 1);
+}
+
+void Plan::give_arena(std::unique_ptr<Buffer> arena) {
+  const std::lock_guard lock(mutex_);
+  free_arenas_.push_back(std::move(arena));
+}
+
+void Plan::run(const void* const* inputs, void* const* outputs) {
+  auto arena = take_arena();
+  Call call{*this, reinterpret_cast<char*>(arena->data()), inputs, outputs, {}};
+  parallel(
+      workers_, pool_ ? Backend::kPool : Backend::kOpenMP,
+      [](void* raw, Worker worker) { static_cast<Call*>(raw)->work(worker); }, &call);
+  give_arena(std::move(arena));
+}
+
+}  // namespace pycnn

@@ -1,0 +1,58 @@
+// A flat list of steps over one arena, built once per input shape, run any number of times from any thread.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/launch.h"
+#include "runtime/op_table.h"
+
+namespace pycnn {
+
+// Where a pointer of a step comes from at run time.
+struct Slot {
+  enum Kind { kNone, kArena, kConst, kInput, kOutput };
+  Kind kind = kNone;
+  int64_t value = 0;   // kArena: byte offset; kConst: address; kInput, kOutput: index
+  int64_t offset = 0;  // bytes, for kInput and kOutput
+};
+
+class Plan {
+ public:
+  // Sizes in bytes; workspace_bytes is the largest any step asks for. pool: our threads (true) or OpenMP's.
+  Plan(int64_t arena_bytes, int64_t workspace_bytes, int workers, int inputs, int outputs, bool pool);
+
+  // Slots: x, residual, w, bias, y. Throws std::invalid_argument when the kernel refuses or a slot is out of range.
+  void add(const std::string& op, const std::string& kernel, std::shared_ptr<void> params, const Slot (&slots)[5]);
+
+  // Blocks until done. Thread-safe: every call takes an arena of its own.
+  void run(const void* const* inputs, void* const* outputs);
+
+  int inputs() const { return inputs_; }
+  int outputs() const { return outputs_; }
+  int64_t arena_bytes() const { return arena_bytes_; }
+  size_t steps() const { return steps_.size(); }
+
+ private:
+  struct Step {
+    const AnyKernel* kernel;
+    std::shared_ptr<void> params;
+    Slot slots[5];
+  };
+  struct Call;
+
+  void check(const Slot& slot) const;
+  std::unique_ptr<Buffer> take_arena();
+  void give_arena(std::unique_ptr<Buffer> arena);
+
+  const int64_t arena_bytes_, workspace_bytes_;
+  const int workers_, inputs_, outputs_;
+  const bool pool_;
+  std::vector<Step> steps_;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Buffer>> free_arenas_;
+};
+
+}  // namespace pycnn
