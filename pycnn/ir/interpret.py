@@ -1,0 +1,140 @@
+"""The reference interpreter: executes a graph op by op with plain torch, in NCHW.  For tests, not for speed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import singledispatch
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import ops
+from .fold import folded_weight
+from .graph import Graph
+from .shapes import infer_shapes, resolve, resolve_value
+from .source import Source, TensorTable
+from .torch_op import run_torch_op
+from .tree import Const
+
+
+@torch.no_grad()
+def run_torch(graph: Graph, inputs: Sequence[Tensor]) -> Any:
+    """The model's result for the tensor inputs in graph order.  ShapeError if the graph does not hold for them."""
+    shapes = infer_shapes(graph, [tuple(x.shape) for x in inputs])
+    values = dict(zip(graph.inputs, inputs, strict=True))
+    for node in graph.nodes:
+        op = resolve(node.op, shapes)
+        operands = [values[v] for v in node.inputs]
+        if isinstance(op, ops.Torch):
+            results = run_torch_op(op, operands, graph.tensors.__getitem__)
+        else:
+            results = [run_op(op, operands, graph.tensors)]
+        values.update(zip(node.outputs, results, strict=True))
+
+    def leaf(output: Any) -> Any:
+        if isinstance(output, Const):
+            return resolve_value(output.value, shapes)
+        return graph.tensors[output] if isinstance(output, Source) else values[output]
+
+    return graph.output_tree.unflatten([leaf(output) for output in graph.outputs])
+
+
+@singledispatch
+def run_op(op: ops.Op, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    """One resolved op other than Torch on its operands."""
+    raise NotImplementedError(f"the interpreter does not know {op.name}")
+
+
+@run_op.register
+def _conv2d(op: ops.Conv2d, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    weight, bias = folded_weight(op, tensors)
+    top, left, bottom, right = op.padding
+    y = F.conv2d(
+        F.pad(x[0], (left, right, top, bottom)), weight, bias, op.stride, 0, op.dilation, op.groups
+    )
+    return _act(y + x[1] if op.has_residual else y, op.act)
+
+
+@run_op.register
+def _linear(op: ops.Linear, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    y = F.linear(x[0], *folded_weight(op, tensors))
+    return _act(y + x[1] if op.has_residual else y, op.act)
+
+
+@run_op.register
+def _batch_norm(op: ops.BatchNorm, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    norm = op.norm
+    weight = None if norm.weight is None else tensors[norm.weight]
+    bias = None if norm.bias is None else tensors[norm.bias]
+    return F.batch_norm(
+        x[0], tensors[norm.mean], tensors[norm.var], weight, bias, False, 0.0, norm.eps
+    )
+
+
+@run_op.register
+def _pool2d(op: ops.Pool2d, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    if op.mode == "max":
+        return F.max_pool2d(x[0], op.kernel, op.stride, op.padding, op.dilation, op.ceil_mode)
+    options = (op.ceil_mode, op.count_include_pad, op.divisor_override)
+    return F.avg_pool2d(x[0], op.kernel, op.stride, op.padding, *options)
+
+
+@run_op.register
+def _adaptive_pool2d(op: ops.AdaptivePool2d, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    pool = F.adaptive_max_pool2d if op.mode == "max" else F.adaptive_avg_pool2d
+    y: Tensor = pool(x[0], op.output_size)
+    return y
+
+
+@run_op.register
+def _elementwise(op: ops.Elementwise, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    return _act(x[0], op.act)
+
+
+@run_op.register
+def _add(op: ops.Add, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    return _act(x[0] + x[1], op.act)
+
+
+@run_op.register
+def _concat(op: ops.Concat, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    return torch.cat(list(x), op.dim)
+
+
+@run_op.register
+def _flatten(op: ops.Flatten, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    return x[0].flatten(op.start, op.end)
+
+
+@run_op.register
+def _reshape(op: ops.Reshape, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    return x[0].reshape(op.shape)
+
+
+@run_op.register
+def _pad(op: ops.Pad, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    top, left, bottom, right = op.pads
+    return F.pad(x[0], (left, right, top, bottom), value=op.value)
+
+
+@run_op.register
+def _identity(op: ops.Identity, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    return x[0].clone()
+
+
+def _act(y: Tensor, act: ops.Act) -> Tensor:
+    if act.kind == "none":
+        return y
+    if act.kind == "leaky_relu":
+        return F.leaky_relu(y, act.param)
+    if act.kind == "gelu_tanh":
+        return F.gelu(y, approximate="tanh")
+    function = (
+        getattr(torch, act.kind)
+        if act.kind in ("relu", "sigmoid", "tanh")
+        else getattr(F, act.kind)
+    )
+    result: Tensor = function(y)
+    return result

@@ -1,0 +1,107 @@
+"""Where the graph's tensors live: references into the model, never copies.
+
+A `Source` names one parameter or buffer of the live module; the table keeps (holder dict, key) for it, so that the
+tensor can be read again after `load_state_dict`, an optimizer step or `p.data = t`, and a swapped tensor is seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Source:
+    """One tensor of the model; `name` is its qualified name, such as "layer1.0.conv1.weight"."""
+
+    index: int
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Slot = tuple[dict[str, Any], str]  # (module._parameters | module._buffers | vars(module), key)
+
+
+class TensorTable:
+    """The tensors a graph refers to, in the order their Sources were made.
+
+    A tensor that several modules share (tied weights) is one Source with several slots.
+    """
+
+    def __init__(self, model: nn.Module | None = None) -> None:
+        self._slots: list[tuple[Slot, ...]] = []
+        self._twins: dict[int, torch.Tensor] = {}
+        self._by_id: dict[int, Source] = {}
+        self._modules: list[tuple[dict[str, Any], str, object]] = []
+        self._known: dict[int, tuple[str, list[Slot]]] = {}
+        if model is not None:
+            self._register(model)
+
+    def _register(self, model: nn.Module) -> None:
+        for path, module in model.named_modules(remove_duplicate=False):
+            prefix = f"{path}." if path else ""
+            for key, child in module._modules.items():
+                self._modules.append((module._modules, key, child))
+            for holder in (module._parameters, module._buffers, vars(module)):
+                for key, tensor in holder.items():
+                    if isinstance(tensor, torch.Tensor):
+                        self._known.setdefault(id(tensor), (prefix + key, []))[1].append(
+                            (holder, key)
+                        )
+
+    def source(self, tensor: torch.Tensor) -> Source:
+        """The Source of a real tensor.  One the model does not hold by name is kept as a constant."""
+        found = self._by_id.get(id(tensor))
+        if found is None:
+            index = len(self._slots)
+            name, slots = self._known.get(
+                id(tensor), (f"constant{index}", [({"tensor": tensor}, "tensor")])
+            )
+            found = self._by_id[id(tensor)] = Source(index, name)
+            self._slots.append(tuple(slots))
+        return found
+
+    def __getitem__(self, source: Source) -> torch.Tensor:
+        """The live tensor; KeyError if the model no longer has it."""
+        holder, key = self._slots[source.index][0]
+        tensor = holder[key]
+        if not isinstance(tensor, torch.Tensor):
+            raise KeyError(f"{source.name} is {tensor!r} now, it was a tensor at capture")
+        return tensor
+
+    def shape(self, source: Source) -> tuple[int, ...]:
+        return tuple(self[source].shape)
+
+    def meta(self, source: Source) -> torch.Tensor:
+        """A tensor on the meta device like the live one, made once while its layout stays the same."""
+        tensor, twin = self[source], self._twins.get(source.index)
+        if twin is None or twin.shape != tensor.shape or twin.dtype != tensor.dtype:
+            twin = self._twins[source.index] = meta_like(tensor)
+        return twin
+
+    def slots(self, source: Source) -> tuple[Slot, ...]:
+        """Every (holder dict, key) under which the model holds this tensor."""
+        return self._slots[source.index]
+
+    def same_modules(self) -> bool:
+        """Whether every submodule is still the one that was captured."""
+        return all(holder.get(key) is module for holder, key, module in self._modules)
+
+    def __iter__(self) -> Iterator[Source]:
+        return iter(self._by_id.values())
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+
+def meta_like(tensor: torch.Tensor) -> torch.Tensor:
+    """A meta tensor with the shape, strides and dtype of `tensor`, tracking versions and no gradient."""
+    return torch.empty_strided(
+        tuple(tensor.shape), tensor.stride(), dtype=tensor.dtype, device="meta"
+    )

@@ -1,0 +1,70 @@
+"""Checks that a graph is well formed; run after every pass."""
+
+from __future__ import annotations
+
+from .dim import Dim
+from .graph import Graph, Node
+from .ops import Conv2d, Flatten, Linear, Pad, Pool2d, Torch
+
+
+class GraphError(AssertionError):
+    """A graph that is not well formed: a bug of a pass, not of the user's model."""
+
+
+def verify(graph: Graph) -> Graph:
+    """`graph` itself, or GraphError naming the first bad node and what is wrong with it."""
+    defined = set(graph.inputs)
+    for index, node in enumerate(graph.nodes):
+        problem = _problem(node, defined, graph)
+        if problem:
+            raise GraphError(f"node {index}, {node}: {problem}")
+        defined.update(node.outputs)
+    for value in graph.output_values():
+        if value not in defined:
+            raise GraphError(f"output %{value} is never defined")
+    for value in graph.same_shape.values():
+        if value not in defined:
+            raise GraphError(f"same_shape names %{value}, which is never defined")
+    return graph
+
+
+def _problem(node: Node, defined: set[int], graph: Graph) -> str | None:
+    for value in node.inputs:
+        if value not in defined:
+            return f"reads %{value} before it is defined"
+    for value in node.outputs:
+        if value in defined:
+            return f"defines %{value} a second time"
+        if value not in graph.dtypes:
+            return f"%{value} has no dtype"
+    if len(set(node.outputs)) != len(node.outputs):
+        return "defines a value twice"
+    least, most = node.op.arity
+    if not least <= len(node.inputs) <= most:
+        return f"has {len(node.inputs)} inputs, takes {least} to {most}"
+    if len(node.outputs) != 1 and not isinstance(node.op, Torch):
+        return f"has {len(node.outputs)} outputs, makes 1"
+    return _attributes(node)
+
+
+def _attributes(node: Node) -> str | None:
+    op = node.op
+    if isinstance(op, (Conv2d, Linear)) and op.has_residual != (len(node.inputs) == 2):
+        return f"has_residual={op.has_residual} with {len(node.inputs)} inputs"
+    if isinstance(op, Conv2d):
+        if min(op.stride) < 1 or min(op.dilation) < 1 or op.groups < 1:
+            return "stride, dilation and groups must be at least 1"
+        if _least(op.padding) < 0:
+            return f"negative padding {op.padding}"
+    if isinstance(op, Pad) and _least(op.pads) < 0:
+        return f"negative pads {op.pads}"
+    if isinstance(op, Pool2d) and (min(op.kernel) < 1 or min(op.stride) < 1):
+        return "kernel and stride must be at least 1"
+    if isinstance(op, Flatten) and not 0 <= op.start <= op.end:
+        return f"flattens {op.start}..{op.end}"
+    return None
+
+
+def _least(sizes: tuple[int, ...]) -> int:
+    """The smallest plain entry; Dims are checked where they are evaluated."""
+    return min((s for s in sizes if not isinstance(s, Dim)), default=0)
