@@ -9,6 +9,7 @@ namespace pycnn::PYCNN_ISA_NS {
 namespace {
 
 constexpr int64_t kMinChannels = 8;         // below, the patch kernel's longer runs win
+constexpr int64_t kWeightShare = 2;         // of L2: weights kept there while pixels stream
 constexpr int64_t kTableBytes = 64 << 10;  // pointer table of a block, a worker
 constexpr int64_t kPointerBytes = sizeof(const float*), kPointerFloats = kPointerBytes / 4;
 
@@ -75,6 +76,13 @@ Share split(const Conv2dParams& p, Worker worker) {
   return {share(p.pixels(), worker), {0, panels}};
 }
 
+// Panels passed over one tile of pixels before the next tile. All of them while they fit L2 beside the pixels: outputs
+// are then written row by row; else as many as the registers hold.
+int64_t panels_at_once(const Conv2dParams& p, int rows, Range panels) {
+  const int64_t all = panels.end - panels.begin, bytes = all * reduction(p) * kLanes * 4;
+  return bytes <= machine().l2_bytes / kWeightShare ? all : tile_width(rows, all);
+}
+
 void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
   const Share mine = split(p, worker);
   if (mine.pixels.begin >= mine.pixels.end || mine.panels.begin >= mine.panels.end) return;
@@ -99,7 +107,7 @@ void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
         const Range r = rows_of(t);
         point(p, ptrs.x, zero, g * cs, first + r.begin, static_cast<int>(r.end - r.begin), table + r.begin * taps);
       }
-      const int width = tile_width(static_cast<int>((size + tiles - 1) / tiles), mine.panels.end);
+      const int64_t width = panels_at_once(p, static_cast<int>((size + tiles - 1) / tiles), mine.panels);
       for (int64_t q = mine.panels.begin; q < mine.panels.end; q += width) {
         const int64_t q_end = q + width < mine.panels.end ? q + width : mine.panels.end;
         for (int t = 0; t < tiles; ++t) {
