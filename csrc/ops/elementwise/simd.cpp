@@ -1,0 +1,49 @@
+// Rows without gaps are one long row, split in whole vectors. An activation that is not a clamp is a second pass over a
+// piece that is still in L1.
+#include "base/simd/activate.h"
+#include "base/simd/gemm.h"
+#include "ops/elementwise/simd.h"
+
+namespace pycnn::PYCNN_ISA_NS {
+namespace {
+
+constexpr int64_t kPiece = 1024;  // floats: 8 KiB with the input
+
+void copy_clamped(const ElementwiseParams& p, const float* x, float* y, int64_t n) {
+  const Vec lo = broadcast(clamp_lo(p.act)), hi = broadcast(clamp_hi(p.act));
+  const auto clamp = [&](Vec v) __attribute__((always_inline)) { return at_most(at_least(v, lo), hi); };
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) store(y + i, clamp(load(x + i)));
+  if (i < n) store_first(y + i, clamp(load_first(x + i, n - i)), n - i);
+}
+
+void row(const ElementwiseParams& p, const float* x, float* y, int64_t n) {
+  if (is_clamp(p.act)) return copy_clamped(p, x, y, n);
+  for (int64_t i = 0; i < n; i += kPiece) {
+    const int64_t size = n - i < kPiece ? n - i : kPiece;
+    copy_clamped(p, x + i, y + i, size);
+    activate_rows(y + i, size, 1, size, p.act, static_cast<float>(p.act_param));
+  }
+}
+
+void run(const ElementwiseParams& p, const Ptrs& ptrs, Worker worker) {
+  if (p.ldx == p.c && p.ldy == p.c) {
+    const int64_t total = p.pixels * p.c;
+    const Range vectors = share((total + kLanes - 1) / kLanes, worker);
+    const int64_t begin = vectors.begin * kLanes, end = vectors.end * kLanes < total ? vectors.end * kLanes : total;
+    if (begin < end) row(p, ptrs.x + begin, ptrs.y + begin, end - begin);
+    return;
+  }
+  const Range rows = share(p.pixels, worker);
+  for (int64_t i = rows.begin; i < rows.end; ++i) row(p, ptrs.x + i * p.ldx, ptrs.y + i * p.ldy, p.c);
+}
+
+const char* why_not(const ElementwiseParams&, const Machine& m) { return why_not_isa(kIsa, m); }
+
+}  // namespace
+
+extern const ElementwiseKernel elementwise_rows{
+    "elementwise_rows_f32_" PYCNN_ISA_SUFFIX, why_not, no_weights<ElementwiseParams>,
+    pack_nothing<ElementwiseParams>, no_workspace<ElementwiseParams>, run};
+
+}  // namespace pycnn::PYCNN_ISA_NS
