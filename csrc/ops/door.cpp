@@ -60,6 +60,22 @@ Tensor in_format(const Tensor& y, bool channels_last) {
   return torch::stable::contiguous(y, torch::headeronly::MemoryFormat::Contiguous);
 }
 
+Tensor empty_elementwise(const Tensor& x) {
+  if (x.is_contiguous()) return torch::stable::new_empty(x, x.sizes());
+  if (x.dim() == 4 && pixel_stride(x) == x.size(1))
+    return empty_nhwc(x, x.size(0), x.size(1), x.size(2), x.size(3), true);
+  return torch::stable::empty_like(x);
+}
+
+Rows rows_along(const Tensor& x, const Tensor& y) {
+  Rows rows{y.numel(), y.numel()};
+  for (int64_t d = 0; d < y.dim(); ++d)  // the innermost dimension that differs starts the rows
+    if (y.size(d) > 1 && x.stride(d) != y.stride(d) && y.stride(d) < rows.c) rows = {y.stride(d), x.stride(d)};
+  for (int64_t d = 0; d < y.dim(); ++d)
+    if (y.size(d) > 1 && y.stride(d) >= rows.c && x.stride(d) * rows.c != y.stride(d) * rows.ld) return {0, 0};
+  return rows;
+}
+
 const float* read_vector(const char* op, const char* name, const std::optional<Tensor>& t, int64_t size,
                          Tensor& keep) {
   if (!t.has_value()) return nullptr;

@@ -40,6 +40,15 @@ const float* read_vector(const char* op, const char* name, const std::optional<T
 inline const float* floats(const Tensor& t) { return static_cast<const float*>(t.const_data_ptr()); }
 inline float* mutable_floats(const Tensor& t) { return static_cast<float*>(t.mutable_data_ptr()); }
 
+// An uninitialised tensor with the strides torch's elementwise ops give the result of one input.
+Tensor empty_elementwise(const Tensor& x);
+// x seen as rows of c floats, ld apart (0: one row for all), in the memory order of a tensor y of the same sizes that
+// has no gaps; c = 0: it has another order.
+struct Rows {
+  int64_t c, ld;
+};
+Rows rows_along(const Tensor& x, const Tensor& y);
+
 // Threads for `work` multiply-adds or moved floats: one below ~20 us of work.
 int workers_for(double work);
 
