@@ -20,14 +20,23 @@ def run_torch_op(
 
     `device` replaces the device arguments of the call (shape inference runs it on "meta").
     """
+    written: list[torch.Tensor] = []
+
+    def get(source: Source) -> torch.Tensor:
+        tensor = read(source)
+        if op.effect:
+            written.append(tensor)
+        return tensor
+
     tensors = [t.clone() if i in op.mutates else t for i, t in enumerate(inputs)]
-    args = _fill(op.args, tensors, read)
-    kwargs = _fill(op.kwargs, tensors, read)
+    args = _fill(op.args, tensors, get)
+    kwargs = _fill(op.kwargs, tensors, get)
     if device is not None:
         args, kwargs = on_device(op.func, args, kwargs, device)
-    written = [tensors[i] for i in op.mutates]
+    mutated = [tensors[i] for i in op.mutates]
+    written += mutated
     result = [t for t in tensors_in(op.func(*args, **kwargs)) if all(t is not w for w in written)]
-    return [*result, *written]
+    return [*result, *mutated]
 
 
 def on_device(

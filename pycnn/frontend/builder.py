@@ -1,0 +1,76 @@
+"""What a converter works with: values of the graph under construction and the nodes it adds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from ..ir import Expr, Node, Op, Shape, ShapeError, Source, TensorTable, add_guard
+
+
+class Unsupported(Exception):
+    """No native op computes this call; the sentence says why, and torch runs it.
+
+    `writes`: the call updates tensors of the model (batch norm in training), so it must stay, in order.
+    """
+
+    def __init__(self, sentence: str, writes: bool = False) -> None:
+        super().__init__(sentence)
+        self.writes = writes
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor operand that the graph computes: its id, its shape at capture, its dtype."""
+
+    id: int
+    shape: Shape
+    dtype: torch.dtype
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+
+class Builder:
+    """Collects the nodes that one call of a torch function becomes."""
+
+    def __init__(self, tensors: TensorTable, new_id: Callable[[], int], path: str) -> None:
+        self.tensors = tensors
+        self.nodes: list[Node] = []
+        self._new_id = new_id
+        self._path = path
+
+    def emit(self, op: Op, *inputs: Value) -> Value:
+        """Add a node with one fp32 output and return that."""
+        try:
+            (shape,) = op.infer([x.shape for x in inputs], self.tensors)
+        except ShapeError as error:
+            raise Unsupported(str(error)) from error
+        out = Value(self._new_id(), shape, torch.float32)
+        self.nodes.append(Node(op, tuple(x.id for x in inputs), (out.id,), self._path))
+        return out
+
+    def guard(self, left: Expr, op: str, right: Expr) -> bool:
+        """Compare two sizes; the graph then holds only where the outcome is the same."""
+        return add_guard(left, op, right)
+
+
+def fp32_value(operand: object, what: str) -> Value:
+    """`operand` as an fp32 value of the graph, or Unsupported."""
+    if not isinstance(operand, Value):
+        kind = "a tensor of the model" if isinstance(operand, Source) else type(operand).__name__
+        raise Unsupported(f"{what} is {kind}, not a computed tensor")
+    if operand.dtype != torch.float32:
+        raise Unsupported(f"{what} is {operand.dtype}, the kernels take torch.float32")
+    return operand
+
+
+def map_value(operand: object, what: str) -> Value:
+    """`operand` as an fp32 batch of maps [n, c, h, w], or Unsupported."""
+    value = fp32_value(operand, what)
+    if value.rank != 4:
+        raise Unsupported(f"{what} has {value.rank} axes, the kernels take [n, c, h, w]")
+    return value

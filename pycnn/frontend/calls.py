@@ -1,0 +1,93 @@
+"""One call of a torch function, with operands in place of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..ir import Ref, Source, Torch
+from .builder import Value
+
+
+@dataclass(frozen=True)
+class Call:
+    """A torch call as the model made it, with operands in place of tensors."""
+
+    func: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return getattr(self.func, "__name__", str(self.func))
+
+
+def torch_op(call: Call, reason: str = "", view: bool = False) -> tuple[Torch, tuple[int, ...]]:
+    """`call` as a Torch op and the values it reads, in order of first use."""
+    values: list[int] = []
+
+    def leaf(x: Any) -> Any:
+        if not isinstance(x, Value):
+            return x
+        if x.id not in values:
+            values.append(x.id)
+        return Ref(values.index(x.id))
+
+    args, kwargs = map_leaves(call.args, leaf), map_leaves(call.kwargs, leaf)
+    return Torch(call.func, args, kwargs, reason, view=view), tuple(values)
+
+
+def map_leaves(argument: Any, leaf: Callable[[Any], Any]) -> Any:
+    """`argument` rebuilt with `leaf` applied inside tuples, lists, dicts and slices."""
+    if isinstance(argument, tuple):
+        items = [map_leaves(item, leaf) for item in argument]
+        if type(argument) is tuple:
+            return tuple(items)
+        return _rebuilt(argument, items)
+    if isinstance(argument, list):
+        return [map_leaves(item, leaf) for item in argument]
+    if isinstance(argument, dict):
+        return {key: map_leaves(item, leaf) for key, item in argument.items()}
+    if isinstance(argument, slice):
+        return slice(leaf(argument.start), leaf(argument.stop), leaf(argument.step))
+    return leaf(argument)
+
+
+def _rebuilt(argument: tuple[Any, ...], items: list[Any]) -> Any:
+    kind = type(argument)
+    if isinstance(argument, torch.Size) or not hasattr(argument, "_fields"):
+        return kind(items)  # torch.Size and torch.return_types take one sequence
+    return kind(*items)
+
+
+def storage(twin: Tensor) -> int:
+    """The identity of the memory behind a tensor."""
+    return int(twin.untyped_storage()._cdata)
+
+
+def call_sources(call: Call) -> list[Source]:
+    found: list[Source] = []
+    map_leaves(
+        (call.args, call.kwargs), lambda x: found.append(x) if isinstance(x, Source) else None
+    )
+    return found
+
+
+_RANDOM = (
+    "rand",
+    "dropout",
+    "bernoulli",
+    "normal",
+    "multinomial",
+    "exponential",
+    "uniform",
+    "poisson",
+)
+
+
+def is_random(call: Call) -> bool:
+    return any(word in call.name for word in _RANDOM)

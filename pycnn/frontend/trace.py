@@ -1,0 +1,272 @@
+"""The graph under construction: which meta tensor stands for which value, and what each torch call adds.
+
+Model code sees meta twins; the live model is never touched.  In-place calls are made functional: the twin that was
+written stands for a new value from then on, and twins that share its memory become stale (using one refuses the
+capture).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..ir import (
+    Dim,
+    Node,
+    Size,
+    Source,
+    TensorTable,
+    Torch,
+    meta_like,
+    on_device,
+    sources,
+    tensors_in,
+)
+from ..ir.torch_op import FACTORIES
+from . import activations, converters  # noqa: F401  (each enters its converters into the table)
+from .builder import Builder, Unsupported, Value
+from .calls import Call, call_sources, is_random, map_leaves, storage, torch_op
+from .table import CONVERTERS
+
+
+class CaptureError(RuntimeError):
+    """The model cannot be captured as one graph; the message is the reason, in one sentence."""
+
+
+class Trace:
+    """All state of one capture."""
+
+    def __init__(self, tensors: TensorTable, device: torch.device) -> None:
+        self.tensors = tensors
+        self.device = device
+        self.nodes: list[Node] = []
+        self.dtypes: dict[int, torch.dtype] = {}
+        self.calls: dict[int, Call] = {}  # value -> the call that made it
+        self.inputs: list[Tensor] = []  # twins
+        self.path = ""
+        self.sizes_read = False
+        self.layout_read = False
+        self._values: dict[
+            int, tuple[Tensor, int]
+        ] = {}  # id(twin) -> twin, the value it stands for now
+        self._sources: dict[
+            int, tuple[Tensor, Source, Tensor]
+        ] = {}  # id(real) -> real, Source, twin
+        self._originals: dict[int, tuple[Tensor, Tensor]] = {}  # id(twin of a Source) -> twin, real
+        self._stale: dict[int, str] = {}  # id(twin) -> why it must not be used
+        self._written_sources: set[Source] = set()
+        self._counter = itertools.count()
+        self._twin_of: dict[int, Tensor] = {}  # value -> its twin
+        self._sharing: dict[int, list[Tensor]] = {}  # storage -> twins of values in it
+        self._fixed: dict[int, str] = {}  # storage of an input or of a tensor of the model -> which
+        self.written: set[int] = set()  # values made by an in-place call
+
+    def new_id(self) -> int:
+        return next(self._counter)
+
+    def add_input(self, tensor: Tensor) -> Tensor:
+        """The twin that the model gets instead of a tensor input."""
+        twin = meta_like(tensor)
+        self.inputs.append(twin)
+        self._fixed[storage(twin)] = "the model's input"
+        self.bind(twin, self.new_id())
+        return twin
+
+    def bind(self, twin: Tensor, value: int) -> None:
+        """Let `twin` stand for `value` from now on."""
+        if id(twin) not in self._values:
+            self._sharing.setdefault(storage(twin), []).append(twin)
+        self._values[id(twin)] = (twin, value)
+        self._twin_of[value] = twin
+        self.dtypes[value] = twin.dtype
+
+    def value_of(self, twin: Tensor) -> int | None:
+        """The value `twin` stands for; None if it stands for none; CaptureError if it is stale."""
+        if id(twin) in self._stale:
+            raise CaptureError(self._stale[id(twin)])
+        found = self._values.get(id(twin))
+        return None if found is None else found[1]
+
+    def source_of(self, tensor: Tensor) -> tuple[Source, Tensor]:
+        """The Source of a real tensor, and its twin."""
+        found = self._sources.get(id(tensor))
+        if found is None:
+            if tensor.is_meta:
+                raise CaptureError(f"{self.where()}a tensor that no traced call made is used")
+            twin = meta_like(tensor)
+            found = self._sources[id(tensor)] = (tensor, self.tensors.source(tensor), twin)
+            self._originals[id(twin)] = (twin, tensor)
+            self._fixed[storage(twin)] = "a tensor of the model"
+        return found[1], found[2]
+
+    def sizes(self, twin: Tensor) -> torch.Size:
+        """The shape of `twin` with Dims for sizes; plain for tensors of the model."""
+        value = self.value_of(twin)
+        if value is None:
+            return twin.shape
+        self.sizes_read = True
+        return torch.Size([Dim(s, Size(value, d)) for d, s in enumerate(twin.shape)])
+
+    def where(self) -> str:
+        return f"{self.path}: " if self.path else ""
+
+    def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run one torch function on meta twins, add what it computes to the graph, give model code its result."""
+        call = Call(func, self.operand(args), self.operand(kwargs))
+        self._check_device(call)
+        meta_args, meta_kwargs = on_device(func, self.twin(args), self.twin(kwargs), "meta")
+        twins = tensors_in((meta_args, meta_kwargs))
+        versions = [t._version for t in twins]
+        try:
+            result = func(*meta_args, **meta_kwargs)
+        except Exception as error:
+            raise CaptureError(f"{self.where()}{call.name}: {_first_line(error)}") from error
+        written = {id(t): t for t, v in zip(twins, versions, strict=True) if t._version != v}
+        self._record(call, result, list(written.values()))
+        return self._given(result)
+
+    def operand(self, argument: Any) -> Any:
+        """`argument` with tensors replaced by Values and Sources, Dims kept."""
+
+        def leaf(x: Any) -> Any:
+            if not isinstance(x, Tensor):
+                return x
+            value = self.value_of(x)
+            if value is None:
+                return self.source_of(x)[0]
+            return Value(value, tuple(x.shape), x.dtype)
+
+        return map_leaves(argument, leaf)
+
+    def twin(self, argument: Any) -> Any:
+        """`argument` with tensors replaced by meta twins and Dims by plain ints."""
+
+        def leaf(x: Any) -> Any:
+            if isinstance(x, Tensor):
+                return x if self.value_of(x) is not None else self.source_of(x)[1]
+            return int.__index__(x) if isinstance(x, Dim) else x
+
+        return map_leaves(argument, leaf)
+
+    def _record(self, call: Call, result: Any, written: list[Tensor]) -> None:
+        """Add the nodes of `call`; its new results and the twins it wrote stand for new values then."""
+        made = list({id(t): t for t in tensors_in(result) if t.is_meta}.values())
+        new = [t for t in made if id(t) not in self._values and id(t) not in self._originals]
+        targets = [t for t in written if id(t) not in self._originals]
+        writes = len(targets) != len(written)
+        if not new and not written:
+            return  # a question about tensors, or a call that returned its argument
+        if not written and len(new) != len(made):
+            raise CaptureError(
+                f"{self.where()}{call.name} returns new tensors and its argument together"
+            )
+        for twin in targets:
+            self._check_writable(twin, call)
+        reason = f"no converter for {call.name}"
+        converter = CONVERTERS.get(call.func)
+        if converter is not None and not writes and len(new) + len(targets) == 1:
+            try:
+                self._convert(converter, call, (*new, *targets)[0])
+            except Unsupported as refusal:
+                reason, writes = str(refusal), refusal.writes
+                converter = None
+        else:
+            converter = None
+        if converter is None:
+            self._add_torch(call, new, targets, reason, writes)
+        self._spoil(targets, call)
+
+    def _convert(self, converter: Callable[..., Value], call: Call, twin: Tensor) -> None:
+        builder = Builder(self.tensors, self.new_id, self.path)
+        try:
+            out = converter(builder, *call.args, **call.kwargs)
+        except (TypeError, ValueError, AttributeError, IndexError) as error:
+            raise Unsupported(f"{call.name}: {error}") from error
+        if out.shape != tuple(twin.shape) or out.dtype != twin.dtype:
+            raise Unsupported(f"torch gives {twin.dtype} {list(twin.shape)}")
+        self.nodes += builder.nodes
+        for node in builder.nodes:
+            self.dtypes[node.outputs[0]] = torch.float32
+        self.calls[out.id] = call
+        self.bind(twin, out.id)
+
+    def _add_torch(
+        self,
+        call: Call,
+        new: Sequence[Tensor],
+        targets: Sequence[Tensor],
+        reason: str,
+        writes: bool,
+    ) -> None:
+        op, inputs = torch_op(call, reason)
+        mutates = tuple(inputs.index(self._values[id(t)][1]) for t in targets)
+        if writes:
+            self._written_sources.update(call_sources(call))
+        op = replace(op, mutates=mutates, effect=writes or is_random(call))
+        outputs = []
+        for twin in (*new, *targets):
+            value = self.new_id()
+            self.bind(twin, value)
+            self.calls[value] = call
+            outputs.append(value)
+        self.nodes.append(Node(op, inputs, tuple(outputs), self.path))
+
+    def _check_device(self, call: Call) -> None:
+        devices = [d for d in (*call.args, *call.kwargs.values()) if isinstance(d, torch.device)]
+        if any(d.type not in (self.device.type, "meta") for d in devices):
+            raise CaptureError(
+                f"{self.where()}{call.name} asks for another device than {self.device}"
+            )
+        if call.func in FACTORIES and not devices and self.device.type != "cpu":
+            raise CaptureError(
+                f"{self.where()}{call.name} makes a tensor on the CPU, x is on {self.device}"
+            )
+
+    def _check_writable(self, twin: Tensor, call: Call) -> None:
+        if storage(twin) in self._fixed:
+            what = self._fixed[storage(twin)]
+            raise CaptureError(f"{self.where()}{call.name} writes into the memory of {what}")
+
+    def _spoil(self, targets: Sequence[Tensor], call: Call) -> None:
+        """Mark what shares memory with a written twin: as a value it does not see the write."""
+        for target in targets:
+            self.written.add(self._values[id(target)][1])
+            for twin in self._sharing[storage(target)]:
+                if twin is not target:
+                    sentence = f"a tensor is used after {call.name} wrote into memory it shares"
+                    self._stale[id(twin)] = self.where() + sentence
+
+    def _given(self, result: Any) -> Any:
+        """The result as model code gets it: the real tensor where torch returned a twin of one."""
+
+        def leaf(x: Any) -> Any:
+            return self._originals[id(x)][1] if id(x) in self._originals else x
+
+        if not any(id(t) in self._originals for t in tensors_in(result)):
+            return result
+        return map_leaves(result, leaf)
+
+    def twin_of(self, value: int) -> Tensor:
+        """The meta twin that stands, or stood, for `value`."""
+        return self._twin_of[value]
+
+    def is_view_of_fixed(self, value: int) -> bool:
+        """Whether the value's memory is that of an input or of a tensor of the model."""
+        return storage(self._twin_of[value]) in self._fixed
+
+    def check_written_sources(self) -> None:
+        """CaptureError if a kernel of ours packs a tensor that a torch op of the same graph writes."""
+        for node in self.nodes:
+            if not isinstance(node.op, Torch) and self._written_sources & set(sources(node.op)):
+                raise CaptureError(
+                    f"{node.path}: {node.op.name} reads a tensor that the model writes"
+                )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
