@@ -1,0 +1,20 @@
+"""pycnn: convolutional networks of PyTorch, run several times faster with the same numbers."""
+
+import torch as _torch_first  # noqa: F401  # its libraries must be loaded before our extension
+
+from pycnn import models, ops
+from pycnn._version import __version__
+from pycnn.explain import explain
+from pycnn.optimize import OptimizedModule, optimize
+from pycnn.registry import create_model, list_models
+
+__all__ = [
+    "OptimizedModule",
+    "__version__",
+    "create_model",
+    "explain",
+    "list_models",
+    "models",
+    "ops",
+    "optimize",
+]

@@ -1,0 +1,221 @@
+"""From a live model and its arguments to a runnable program, and the watch over what it was made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pycnn import _C
+from pycnn.frontend import CaptureError, capture
+from pycnn.ir import Graph, ShapeError, Torch, is_effect, same_structure
+from pycnn.passes import run_passes
+from pycnn.planning.program import Program
+from pycnn.planning.segments import TorchStep
+from pycnn.planning.weights import Weights
+
+_KEPT_GRAPHS = 16
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the caller of `optimize` asked for."""
+
+    strict: bool = False
+    threads: int | None = None
+
+
+@dataclass
+class Compiled:
+    """One captured graph with its program and the guard over the model's tensors and structure."""
+
+    model: nn.Module
+    raw: Graph
+    program: Program
+    guard: _C.Guard
+    watched: list[str | None]  # by guard index: a tensor's name, or None for structure
+    sizes: set[tuple[Any, ...]]  # input sizes at which a capture agreed
+    generic: bool
+    takes_tensor: bool  # called as model(tensor)
+    kinds: list[tuple[Any, ...] | None]  # of the tensors, at capture
+
+    def inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+        found = self.raw.input_tree.tensors(args, kwargs)
+        assert found is not None
+        return found
+
+    def run(self, inputs: list[Tensor]) -> Any:
+        with torch.no_grad():
+            return self.program.run(inputs)
+
+    def takes(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor] | None:
+        """The tensor inputs, if structure, constants, dtypes and ranks are those of the capture."""
+        inputs = self.raw.input_tree.tensors(args, kwargs)
+        if inputs is None:
+            return None
+        for x, value, shape in zip(inputs, self.raw.inputs, self.raw.input_shapes, strict=True):
+            if x.dtype != self.raw.dtypes[value] or x.dim() != len(shape) or not _runs_here(x):
+                return None
+        return inputs
+
+    def recomputes(self) -> bool:
+        """Whether running the model again gives the same result: no random numbers, no shared memory."""
+        return not (
+            self.raw.aliased
+            or any(is_effect(node) for node in self.raw.nodes)
+            or any(v in self.raw.inputs for v in self.raw.output_values())
+        )
+
+    def torch_steps(self, inputs: list[Tensor]) -> list[TorchStep]:
+        items = self.program.items(self.program.shapes(inputs))
+        return [item for item in items if isinstance(item, TorchStep)]
+
+
+@dataclass(frozen=True)
+class State:
+    """All graphs of a model; `match` is the one for the last arguments, `reason` why there is none."""
+
+    graphs: tuple[Compiled, ...] = ()
+    match: Compiled | None = None
+    reason: str | None = None
+
+
+def compile_model(
+    model: nn.Module,
+    options: Options,
+    state: State | None,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> State:
+    """The state after making sure of a graph for these arguments; unchanged weights keep what they had."""
+    graphs = tuple(g for g in map(_renewed, state.graphs) if g is not None) if state else ()
+    for graph in graphs:
+        inputs = graph.takes(args, kwargs)
+        if inputs is not None and _holds(graph, inputs):
+            return State(graphs, graph)
+    why = _why_not(args, kwargs)
+    if why is not None:
+        return State(graphs, None, why)
+    try:
+        made = _make(model, options, args, kwargs)
+    except (CaptureError, ShapeError) as error:
+        return State(graphs, None, str(error))
+    for graph in graphs:
+        if _agree(graph, made):
+            graph.generic = True
+            return State(graphs, graph)
+    if options.strict:
+        _refuse_torch(made, made.inputs(args, kwargs))
+    return State((*graphs[-_KEPT_GRAPHS:], made), made)
+
+
+def _why_not(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    tensors = torch.utils._pytree.tree_leaves((args, kwargs))
+    for x in tensors:
+        if isinstance(x, Tensor) and not _runs_here(x):
+            return f"no plan for an input of shape {tuple(x.shape)} on {x.device} ({x.layout})"
+    return None
+
+
+def _runs_here(x: Tensor) -> bool:
+    """A dense CPU tensor with at least one element."""
+    plain = type(x) in (Tensor, nn.Parameter)
+    return plain and x.device.type == "cpu" and x.layout == torch.strided and x.numel() > 0
+
+
+def _holds(graph: Compiled, inputs: list[Tensor]) -> bool:
+    if not graph.generic and _sizes(inputs) not in graph.sizes:
+        return False
+    try:
+        graph.program.shapes(inputs)
+    except ShapeError:
+        return False
+    return True
+
+
+def _sizes(inputs: list[Tensor]) -> tuple[Any, ...]:
+    return tuple(tuple(x.shape) for x in inputs)
+
+
+def _agree(known: Compiled, made: Compiled) -> bool:
+    """A second capture at other sizes that fits the first: the first holds in general."""
+    comparable = not known.generic and known.raw.input_tree == made.raw.input_tree
+    return comparable and known.guard.holds() and same_structure(known.raw, made.raw)
+
+
+def _make(
+    model: nn.Module, options: Options, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Compiled:
+    for name, t in (*model.named_parameters(), *model.named_buffers()):
+        if t.device.type != "cpu":
+            raise CaptureError(f"{name} is on {t.device}")
+    raw = capture(model, args, kwargs)
+    graph = run_passes(raw)
+    program = Program(graph, Weights(graph.tensors), options.threads)
+    guard, watched = _watch(model, raw)
+    inputs = raw.input_tree.tensors(args, kwargs)
+    assert inputs is not None
+    generic = not raw.sizes_read and not raw.layout_read
+    takes_tensor = len(args) == 1 and not kwargs and isinstance(args[0], Tensor)
+    sizes = {_sizes(inputs)}
+    return Compiled(
+        model, raw, program, guard, watched, sizes, generic, takes_tensor, _kinds(raw)
+    )
+
+
+def _watch(model: nn.Module, graph: Graph) -> tuple[_C.Guard, list[str | None]]:
+    """Watch every tensor the graph reads, every submodule entry and every training flag."""
+    guard, watched = _C.Guard(), list[str | None]()
+    for module in model.modules():
+        guard.watch_item(module.__dict__, "training", module.training)
+        watched.append(None)
+        for key, child in module._modules.items():
+            guard.watch_item(module._modules, key, child)
+            watched.append(None)
+    for source in graph.tensors:
+        for holder, key in graph.tensors.slots(source):
+            guard.watch_tensor(holder, key, holder[key])
+            watched.append(source.name)
+    return guard, watched
+
+
+def _renewed(graph: Compiled) -> Compiled | None:
+    """The graph over the model's present tensors: itself, or one that packs again what changed; None if structure,
+    shapes or dtypes did."""
+    changed = graph.guard.changed()
+    if not changed:
+        return graph
+    names = {graph.watched[i] for i in changed}
+    if None in names or _kinds(graph.raw) != graph.kinds:
+        return None
+    weights = graph.program.weights.without({name for name in names if name is not None})
+    program = graph.program.with_weights(weights)
+    guard, watched = _watch(graph.model, graph.raw)
+    return replace(graph, program=program, guard=guard, watched=watched)
+
+
+def _kinds(graph: Graph) -> list[tuple[Any, ...] | None]:
+    """Shape, strides, dtype and device of every tensor the graph reads; None where it is gone."""
+    kinds: list[tuple[Any, ...] | None] = []
+    for source in graph.tensors:
+        for holder, key in graph.tensors.slots(source):
+            t = holder.get(key)
+            known = isinstance(t, Tensor)
+            kinds.append((t.shape, t.stride(), t.dtype, t.device) if known else None)
+    return kinds
+
+
+def _refuse_torch(graph: Compiled, inputs: list[Tensor]) -> None:
+    steps = graph.torch_steps(inputs)
+    if steps:
+        named = "; ".join(f"{describe(step)}: {step.reason}" for step in steps)
+        raise NotImplementedError(f"strict: {len(steps)} ops would run in torch: {named}")
+
+
+def describe(step: TorchStep) -> str:
+    """The op and where it is: "upsample_nearest2d in decoder.up"."""
+    op = step.node.op
+    name = getattr(op.func, "__name__", repr(op.func)) if isinstance(op, Torch) else op.name
+    return f"{name} in {step.node.path}" if step.node.path else name

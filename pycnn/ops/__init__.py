@@ -1,0 +1,31 @@
+"""Fused functional ops: our kernels for fp32 on the CPU, torch's own composition for everything else."""
+
+from pycnn.ops.act import ACTS, apply_act
+from pycnn.ops.add_act import add_act
+from pycnn.ops.concat import concat
+from pycnn.ops.conv2d import conv2d, conv_bn_act
+from pycnn.ops.elementwise import elementwise
+from pycnn.ops.global_pool import global_avg_pool2d
+from pycnn.ops.linear import linear
+from pycnn.ops.pool2d import (
+    adaptive_avg_pool2d,
+    adaptive_max_pool2d,
+    avg_pool2d,
+    max_pool2d,
+)
+
+__all__ = [
+    "ACTS",
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool2d",
+    "add_act",
+    "apply_act",
+    "avg_pool2d",
+    "concat",
+    "conv2d",
+    "conv_bn_act",
+    "elementwise",
+    "global_avg_pool2d",
+    "linear",
+    "max_pool2d",
+]

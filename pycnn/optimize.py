@@ -1,0 +1,197 @@
+"""`optimize`: any nn.Module in, the same module in eval mode running through fused kernels out."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pycnn.compiled import Compiled, Options, compile_model
+from pycnn.gradients import recompute
+from pycnn.planning.program import Call
+
+log = logging.getLogger("pycnn.optimize")
+
+_KEPT_CALLS = 64
+_OWN = ("_model", "_options", "_compiled", "_calls", "_lock")
+
+
+class OptimizedModule(nn.Module):
+    """The fast twin of `model`: it shares the model's parameters, buffers and submodules, and its keys.
+
+    In eval its forward runs the plan; in train it is the model. Weights may change at any time: replaced tensors and
+    submodules, in-place edits and new storage are noticed at the next call; `refresh()` for edits nothing can see.
+    May be called from several threads.
+    """
+
+    def __init__(self, model: nn.Module, options: Options) -> None:
+        own = self.__dict__
+        own["_model"], own["_options"] = model, options
+        super().__init__()
+        own["_parameters"], own["_buffers"] = model._parameters, model._buffers
+        own["_modules"] = model._modules
+        own["_compiled"], own["_calls"], own["_lock"] = None, {}, threading.RLock()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """As nn.Module.__call__, without its cost where no hook is set: a direct plan call takes a few us."""
+        if len(args) == 1 and not kwargs:
+            x = args[0]
+            if type(x) is Tensor and not torch.is_grad_enabled():
+                direct = self._calls.get((x.shape, x.stride(), x.dtype, x.device, torch.get_num_threads()))
+                if direct is not None and self._plain(x) and direct[0].holds():
+                    return direct[1](x)
+        return super().__call__(*args, **kwargs)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        model = self._model
+        if model.training or torch.compiler.is_compiling() or _watched():
+            return model(*args, **kwargs)
+        compiled = self._current(args, kwargs)
+        if compiled is None:
+            return model(*args, **kwargs)
+        inputs = compiled.inputs(args, kwargs)
+        if torch.is_grad_enabled():
+            needed = [*inputs, *model.parameters()]
+            if any(t.requires_grad for t in needed):
+                return recompute(model, compiled, args, kwargs)
+        return self._run(compiled, inputs)
+
+    def _run(self, compiled: Compiled, inputs: list[Tensor]) -> Any:
+        result = compiled.run(inputs)
+        x = inputs[0] if len(inputs) == 1 else None
+        if type(x) is Tensor and compiled.takes_tensor and not torch.is_grad_enabled():
+            call = compiled.program.call_for(x)
+            if call is not None:
+                key = (x.shape, x.stride(), x.dtype, x.device, torch.get_num_threads())
+                self._remember(key, compiled, call)
+        return result
+
+    def _remember(self, key: Any, compiled: Compiled, call: Call) -> None:
+        with self._lock:
+            calls = {k: v for k, v in self._calls.items() if v[0] is compiled.guard}
+            calls[key] = (compiled.guard, call)
+            while len(calls) > _KEPT_CALLS:
+                del calls[next(iter(calls))]
+            self.__dict__["_calls"] = calls
+
+    def _plain(self, x: Tensor) -> bool:
+        hooked = (
+            self._forward_hooks
+            or self._forward_pre_hooks
+            or nn.modules.module._global_forward_hooks
+            or nn.modules.module._global_forward_pre_hooks
+        )
+        return not (
+            hooked
+            or x.is_neg()
+            or torch.is_autocast_enabled("cpu")
+            or torch._C._len_torch_function_stack()
+            or torch._C._len_torch_dispatch_stack()
+        )
+
+    def _current(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Compiled | None:
+        """The graph that holds for these arguments, captured if none does; None: the model runs as it is."""
+        with self._lock:
+            found = compile_model(self._model, self._options, self._compiled, args, kwargs)
+            self.__dict__["_compiled"] = found
+            if found.reason is not None:
+                if self._options.strict:
+                    raise NotImplementedError(f"strict: the model runs in torch: {found.reason}")
+                log.debug("the model runs as it is: %s", found.reason)
+            return found.match
+
+    def refresh(self) -> None:
+        """Forget every folded weight, graph and plan; for weight edits that leave no trace."""
+        with self._lock:
+            self.__dict__["_compiled"], self.__dict__["_calls"] = None, {}
+
+    @property
+    def training(self) -> bool:  # type: ignore[override]
+        """The model's own flag."""
+        return bool(self._model.training)
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        if mode != self._model.training:
+            self._model.training = mode
+
+    def train(self, mode: bool = True) -> OptimizedModule:
+        self._model.train(mode)
+        return self
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        return self._model.state_dict(*args, **kwargs)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        return self._model.load_state_dict(*args, **kwargs)
+
+    def named_modules(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Module]]:  # type: ignore[override]
+        return self._model.named_modules(*args, **kwargs)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> OptimizedModule:
+        self._model._apply(fn, recurse)
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _OWN:
+            raise AttributeError(name)
+        return getattr(self._model, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("training", *_OWN):
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._model, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._model, name)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OptimizedModule:
+        return OptimizedModule(copy.deepcopy(self._model, memo), self._options)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OptimizedModule, (self._model, self._options)
+
+    def extra_repr(self) -> str:
+        return f"optimized {type(self._model).__name__}"
+
+
+def _watched() -> bool:
+    """A torch mode wants to see torch's own calls: tracing, capture, autocast."""
+    return bool(
+        torch.is_autocast_enabled("cpu")
+        or torch.jit.is_tracing()
+        or torch._C._len_torch_function_stack()
+        or torch._C._len_torch_dispatch_stack()
+    )
+
+
+def optimize(model: nn.Module, *, strict: bool = False, threads: int | None = None) -> OptimizedModule:
+    """A module that computes what `model` computes in eval, several times faster.
+
+    Equivalent to: ``model`` itself (same inputs, outputs, memory formats, state_dict, gradients).
+
+    Lazy: the first call captures and plans; other sizes are planned when first seen. ``model`` is not changed, and
+    stays alive inside: both see the same parameters. In ``train()`` the result is the original module; in eval with
+    gradients enabled the forward is fast and backward recomputes through the original module.
+
+    Args:
+        model: any nn.Module; call ``model.eval()`` to get the fast path.
+        strict: raise NotImplementedError, naming the ops, where something would run in torch.
+        threads: at most this many; default torch.get_num_threads(). Never more than the usable cores.
+
+    Raises:
+        TypeError: model is not an nn.Module. ValueError: threads is not a positive integer.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"optimize: model must be a torch.nn.Module, got {type(model).__name__}")
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise ValueError(f"optimize: threads={threads!r} must be a positive integer")
+    if isinstance(model, OptimizedModule):
+        model = model._model
+    return OptimizedModule(model, Options(strict=strict, threads=threads))

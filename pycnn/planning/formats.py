@@ -1,0 +1,47 @@
+"""The memory format torch would give each 4-d value: True is channels_last.
+
+torch decides it op by op from the inputs' strides (and a convolution's weight); outputs of a plan follow it, so that
+they are what the original model returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch._prims_common import suggest_memory_format
+
+from pycnn.ir import BatchNorm, Conv2d, Node, Shape, Shapes, TensorTable
+
+
+def is_channels_last(t: Tensor) -> bool:
+    """at::Tensor::suggest_memory_format() == channels_last."""
+    return t.dim() == 4 and suggest_memory_format(t) == torch.channels_last
+
+
+def propagate(
+    nodes: Sequence[Node], inputs: Mapping[int, bool], shapes: Shapes, tensors: TensorTable
+) -> dict[int, bool]:
+    """Format of every value the nodes make, from the formats of the values they read."""
+    formats = dict(inputs)
+    for node in nodes:
+        read = [formats[v] for v in node.inputs]
+        if isinstance(node.op, Conv2d):
+            found = read[0] or (
+                node.op.weight_shape is None and is_channels_last(tensors[node.op.weight])
+            )
+            if node.op.has_residual:
+                found = found or read[1]
+        elif isinstance(node.op, BatchNorm) or len(read) == 1:
+            found = read[0]
+        else:
+            found = all(read)
+        for v in node.outputs:
+            formats[v] = found and len(shapes[v]) == 4
+    return formats
+
+
+def strided(shape: Shape, channels_last: bool) -> torch.memory_format:
+    """The memory_format argument for a fresh tensor of this shape."""
+    return torch.channels_last if channels_last and len(shape) == 4 else torch.contiguous_format

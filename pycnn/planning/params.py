@@ -1,0 +1,94 @@
+"""Kernel parameters of each op, as the Params structs of csrc/ops/<op>/<op>.h name them."""
+
+from __future__ import annotations
+
+from pycnn.ir import (
+    AdaptivePool2d,
+    Conv2d,
+    Linear,
+    Op,
+    Pool2d,
+    Shape,
+    TensorTable,
+)
+from pycnn.ops.act import ACTS
+from pycnn.planning.homes import Home, Rows
+
+Params = dict[str, float]
+_POOL_MODES = {
+    ("max", False): 0,
+    ("avg", False): 1,
+    ("max", True): 2,
+    ("avg", True): 3,
+}
+
+
+def act_fields(op: Op) -> Params:
+    act = getattr(op, "act", None)
+    return {} if act is None else {"act": ACTS[act.kind], "act_param": act.param}
+
+
+def conv2d(op: Conv2d, x: Shape, y: Shape, tensors: TensorTable) -> Params:
+    n, c, h, w = x
+    _, k, oh, ow = y
+    kh, kw = (op.weight_shape or tensors.shape(op.weight))[2:]
+    (sh, sw), (dh, dw) = op.stride, op.dilation
+    sizes = {"n": n, "h": h, "w": w, "c": c, "k": k, "kh": kh, "kw": kw, "oh": oh, "ow": ow}
+    steps = {"sh": sh, "sw": sw, "ph": op.padding[0], "pw": op.padding[1], "dh": dh, "dw": dw}
+    return {**sizes, **steps, "groups": op.groups, **act_fields(op)}
+
+
+def batch_norm(x: Shape) -> Params:
+    """A batch norm alone is a 1x1 depthwise convolution."""
+    n, c, h, w = x
+    return {"n": n, "h": h, "w": w, "c": c, "k": c, "oh": h, "ow": w, "groups": c}
+
+
+def linear(op: Linear, x: Shape, y: Shape) -> Params:
+    rows = Rows.of(x)
+    return {"m": rows.count, "c": x[-1], "k": y[-1], **act_fields(op)}
+
+
+def pool2d(op: Pool2d | AdaptivePool2d, x: Shape, y: Shape) -> Params:
+    n, c, h, w = x
+    mode = _POOL_MODES[op.mode, isinstance(op, AdaptivePool2d)]
+    params = {"mode": mode, "n": n, "h": h, "w": w, "c": c, "oh": y[2], "ow": y[3]}
+    if isinstance(op, AdaptivePool2d):
+        return params
+    (kh, kw), (sh, sw), (ph, pw), (dh, dw) = op.kernel, op.stride, op.padding, op.dilation
+    window = {"kh": kh, "kw": kw, "sh": sh, "sw": sw, "ph": ph, "pw": pw, "dh": dh, "dw": dw}
+    counts = {
+        "count_include_pad": int(op.count_include_pad),
+        "divisor_override": op.divisor_override or 0,
+    }
+    return {**params, **window, **counts}
+
+
+def global_pool(x: Shape) -> Params:
+    n, c, h, w = x
+    return {"n": n, "h": h, "w": w, "c": c}
+
+
+def rows(shape: Shape, x: Home, y: Home) -> Params:
+    """add_act, elementwise, concat: rows of c."""
+    r = Rows.of(shape)
+    return {"pixels": r.count, "c": r.c, "ldx": x.ld, "ldy": y.ld}
+
+
+def layout(shape: Shape, to_nchw: bool, ld: int) -> Params:
+    n, c, h, w = shape
+    return {"n": n, "pixels": h * w, "c": c, "to_nchw": int(to_nchw), "ld": ld}
+
+
+def multiplies(op: str, params: Params) -> float:
+    """Multiply-adds of a step, or the floats it moves for those that have none."""
+    p = params
+    if op == "conv2d":
+        return p["n"] * p["oh"] * p["ow"] * p["k"] * (p["c"] // p["groups"]) * p.get("kh", 1) * p.get("kw", 1)
+    if op == "linear":
+        return p["m"] * p["c"] * p["k"]
+    if op == "pool2d":
+        return p["n"] * p["oh"] * p["ow"] * p["c"] * p.get("kh", 1) * p.get("kw", 1) / 4
+    return p.get("n", 1) * p.get("pixels", p.get("h", 1) * p.get("w", 1)) * p["c"] / 4
+
+

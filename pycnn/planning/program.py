@@ -1,0 +1,179 @@
+"""A graph made runnable: C++ plans for its segments, torch for the rest, built when a shape is first seen."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pycnn import _C
+from pycnn.ir import (
+    Const,
+    Graph,
+    Op,
+    Shape,
+    Shapes,
+    Source,
+    Torch,
+    infer_shapes,
+    resolve,
+    resolve_value,
+    run_op,
+    run_torch_op,
+)
+from pycnn.planning.formats import is_channels_last, strided
+from pycnn.planning.homes import same_memory
+from pycnn.planning.lower import Lowered, lower
+from pycnn.planning.segments import Item, Segment, TorchStep, split
+from pycnn.planning.weights import Weights
+
+Key = tuple[Any, ...]
+KEPT_SHAPES = 64  # plans kept a segment; the oldest goes first
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a direct call needs: one segment from one tensor to one tensor."""
+
+    lowered: Lowered
+    shape: Shape
+    memory_format: torch.memory_format
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y = torch.empty(self.shape, memory_format=self.memory_format)
+        self.lowered.plan.run_single(x.data_ptr(), y.data_ptr())
+        return y
+
+
+class Program:
+    """Runs one graph for any shapes it holds for. Thread-safe; weights are fixed at construction."""
+
+    def __init__(self, graph: Graph, weights: Weights, threads: int | None) -> None:
+        self.graph = graph
+        self.weights = weights
+        self._threads = threads
+        self._items: tuple[Item, ...] | None = None
+        self._shapes: dict[tuple[Shape, ...], Shapes] = {}
+        self._plans: dict[Key, Lowered] = {}
+        self._lock = threading.RLock()
+
+    def with_weights(self, weights: Weights) -> Program:
+        """The same graph over other packed weights; plans are made again."""
+        return Program(self.graph, weights, self._threads)
+
+    def threads(self) -> int:
+        """Threads of a plan made now: torch's setting, or the caller's, within the usable cores."""
+        wanted = torch.get_num_threads() if self._threads is None else self._threads
+        return max(1, min(wanted, int(_C.machine()["cores"])))
+
+    def shapes(self, inputs: Sequence[Tensor]) -> Shapes:
+        """Every value's shape; ShapeError if the graph does not hold for these inputs."""
+        key = tuple(tuple(x.shape) for x in inputs)
+        found = self._shapes.get(key)
+        if found is None:
+            found = infer_shapes(self.graph, key)
+            with self._lock:
+                self._shapes[key] = found
+                _trim(self._shapes)
+        return found
+
+    def items(self, shapes: Shapes) -> tuple[Item, ...]:
+        if self._items is None:
+            self._items = split(self.graph, shapes)
+        return self._items
+
+    def run(self, inputs: Sequence[Tensor]) -> Any:
+        """The model's result for its tensor inputs in graph order."""
+        shapes = self.shapes(inputs)
+        env = dict(zip(self.graph.inputs, inputs, strict=True))
+        for item in self.items(shapes):
+            if isinstance(item, TorchStep):
+                op = resolve(item.node.op, shapes)
+                results = _run_torch(op, [env[v] for v in item.node.inputs], self.graph)
+                env.update(zip(item.node.outputs, results, strict=True))
+            else:
+                env.update(self._run_segment(item, env, shapes))
+        leaves = [self._leaf(leaf, env, shapes) for leaf in self.graph.outputs]
+        return self.graph.output_tree.unflatten(leaves)
+
+    def call_for(self, x: Tensor) -> Call | None:
+        """A direct call, where the whole graph is one segment from one tensor to one."""
+        shapes = self.shapes([x])
+        items = self.items(shapes)
+        if len(items) != 1 or not isinstance(items[0], Segment):
+            return None
+        segment = items[0]
+        single = segment.inputs == self.graph.inputs and segment.outputs == self.graph.outputs
+        if not (single and len(segment.inputs) == 1 and self.graph.output_tree.is_leaf):
+            return None
+        if readable(x) is not x:
+            return None
+        lowered = self.lowered(segment, [x], shapes)
+        return Call(
+            lowered,
+            lowered.output_shapes[0],
+            strided(lowered.output_shapes[0], lowered.output_channels_last[0]),
+        )
+
+    def lowered(self, segment: Segment, inputs: Sequence[Tensor], shapes: Shapes) -> Lowered:
+        """The segment's plan for tensors that `readable` gave."""
+        threads = self.threads()
+        formats = tuple((tuple(x.shape), is_nchw(x), is_channels_last(x)) for x in inputs)
+        key = (segment.outputs, threads, formats)
+        with self._lock:
+            found = self._plans.get(key)
+            if found is None:
+                nchw = {v: f[1] for v, f in zip(segment.inputs, formats, strict=True)}
+                last = {v: f[2] for v, f in zip(segment.inputs, formats, strict=True)}
+                pool = all(isinstance(item, Segment) for item in self.items(shapes))
+                found = lower(
+                    segment, shapes, nchw, last, self.graph.tensors, self.weights, threads, pool
+                )
+                self._plans[key] = found
+                _trim(self._plans)
+        return found
+
+    def _run_segment(
+        self, segment: Segment, env: dict[int, Tensor], shapes: Shapes
+    ) -> dict[int, Tensor]:
+        inputs = [readable(env[v]) for v in segment.inputs]
+        lowered = self.lowered(segment, inputs, shapes)
+        pairs = zip(lowered.output_shapes, lowered.output_channels_last, strict=True)
+        outputs = [torch.empty(s, memory_format=strided(s, last)) for s, last in pairs]
+        lowered.plan.run([x.data_ptr() for x in inputs], [y.data_ptr() for y in outputs])
+        return dict(zip(segment.outputs, outputs, strict=True))
+
+    def _leaf(self, leaf: Any, env: dict[int, Tensor], shapes: Shapes) -> Any:
+        if isinstance(leaf, Const):
+            return resolve_value(leaf.value, shapes)
+        return self.graph.tensors[leaf] if isinstance(leaf, Source) else env[leaf]
+
+
+def _run_torch(op: Op, inputs: list[Tensor], graph: Graph) -> list[Tensor]:
+    if isinstance(op, Torch):
+        return run_torch_op(op, inputs, graph.tensors.__getitem__)
+    return [run_op(op, inputs, graph.tensors)]
+
+
+def is_nchw(x: Tensor) -> bool:
+    """Contiguous NCHW whose bytes are not NHWC's too."""
+    return x.dim() == 4 and x.is_contiguous() and not same_memory(tuple(x.shape))
+
+
+def readable(x: Tensor) -> Tensor:
+    """x itself where a plan reads its memory as it is (contiguous NCHW or NHWC), else a contiguous copy."""
+    if x.is_neg():
+        x = x.resolve_neg()
+    if x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)):
+        return x
+    fmt = torch.channels_last if is_channels_last(x) else torch.contiguous_format
+    return x.contiguous(memory_format=fmt)
+
+
+def _trim(cache: dict[Any, Any]) -> None:
+    while len(cache) > KEPT_SHAPES:
+        del cache[next(iter(cache))]

@@ -1,0 +1,58 @@
+"""Cuts a graph into stretches that kernels run and single nodes that torch runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pycnn.ir import Graph, Node, Shapes
+from pycnn.planning.support import why_torch
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Consecutive nodes run by one C++ plan; `inputs` come from outside, `outputs` are read outside."""
+
+    nodes: tuple[Node, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TorchStep:
+    """One node that torch runs, and why."""
+
+    node: Node
+    reason: str
+
+
+Item = Segment | TorchStep
+
+
+def split(graph: Graph, shapes: Shapes) -> tuple[Item, ...]:
+    """The graph's nodes in order, as segments and torch steps."""
+    groups: list[list[Node] | TorchStep] = []
+    for node in graph.nodes:
+        reason = why_torch(graph, node, shapes)
+        if reason is not None:
+            groups.append(TorchStep(node, reason))
+        elif groups and isinstance(groups[-1], list):
+            groups[-1].append(node)
+        else:
+            groups.append([node])
+    return tuple(
+        _segment(graph, groups, i) if isinstance(group, list) else group
+        for i, group in enumerate(groups)
+    )
+
+
+def _segment(graph: Graph, groups: list[list[Node] | TorchStep], index: int) -> Segment:
+    nodes = groups[index]
+    assert isinstance(nodes, list)
+    made = {v for node in nodes for v in node.outputs}
+    inputs = dict.fromkeys(v for node in nodes for v in node.inputs if v not in made)
+    wanted = set(graph.output_values())
+    for later in groups[index + 1 :]:
+        for node in later if isinstance(later, list) else [later.node]:
+            wanted.update(node.inputs)
+    outputs = [v for node in nodes for v in node.outputs if v in wanted]
+    return Segment(tuple(nodes), tuple(inputs), tuple(outputs))

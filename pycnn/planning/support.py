@@ -1,0 +1,62 @@
+"""Which nodes the kernels take: decided on ranks and dtypes, so that it holds for every size."""
+
+from __future__ import annotations
+
+import torch
+
+from pycnn.ir import (
+    AdaptivePool2d,
+    Add,
+    BatchNorm,
+    Concat,
+    Conv2d,
+    Elementwise,
+    Flatten,
+    Graph,
+    Identity,
+    Linear,
+    Node,
+    Pool2d,
+    Reshape,
+    Shape,
+    Shapes,
+    Torch,
+    sources,
+)
+
+_MAPS = (Conv2d, Pool2d, AdaptivePool2d, BatchNorm)
+
+
+def why_torch(graph: Graph, node: Node, shapes: Shapes) -> str | None:
+    """Why torch runs this node itself, in one sentence, or None if a kernel does."""
+    op = node.op
+    if isinstance(op, Torch):
+        return op.reason or "no converter for this function"
+    dtypes = {graph.dtypes[v] for v in (*node.inputs, *node.outputs)}
+    dtypes |= {graph.tensors[s].dtype for s in sources(op)}
+    if dtypes != {torch.float32}:
+        return f"no kernel for {', '.join(sorted(map(str, dtypes)))}"
+    inputs = [shapes[v] for v in node.inputs]
+    output = shapes[node.outputs[0]]
+    rank = len(inputs[0])
+    if isinstance(op, _MAPS):
+        return None if rank == 4 else f"no kernel for {rank}-d inputs"
+    if isinstance(op, Linear):
+        return None if rank in (2, 3) else f"no kernel for {rank}-d inputs"
+    if isinstance(op, (Add, Elementwise, Identity)):
+        return None if rank in (2, 3, 4) else f"no kernel for {rank}-d inputs"
+    if isinstance(op, Concat):
+        joins_channels = op.dim == (1 if rank == 4 else rank - 1) and rank in (2, 3, 4)
+        return None if joins_channels else f"no kernel joins dimension {op.dim} of {rank}-d inputs"
+    if isinstance(op, (Flatten, Reshape)):
+        return None if is_flatten(inputs[0], output) else "no kernel for this change of shape"
+    return f"no kernel for {op.name}"
+
+
+def is_flatten(source: Shape, target: Shape) -> bool:
+    """Whether [n, c, h, w] -> [n, c * h * w] (or [n, c] -> [n, c, 1, 1], or nothing at all)."""
+    if source == target:
+        return len(source) in (2, 3, 4)
+    if len(source) == 4 and len(target) == 2:
+        return source[0] == target[0]
+    return len(source) == 2 and len(target) == 4 and target == (*source, 1, 1)

@@ -1,0 +1,80 @@
+"""Weights folded and packed for the kernel that reads them, shared by every plan of a model."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pycnn import _C
+from pycnn.ir import BatchNorm, Conv2d, Linear, Node, Norm, TensorTable, folded_weight, sources
+
+
+@dataclass(frozen=True)
+class Packed:
+    """`weight` as the kernel's pack() made it; `bias` [k] or None. Plans hold on to it by address."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+
+Key = tuple[int, str, int]  # value the node makes, kernel, x_nchw
+
+
+class Weights:
+    """Cache of packed weights; immutable entries, so that running plans never see one change."""
+
+    def __init__(self, tensors: TensorTable) -> None:
+        self._tensors = tensors
+        self._packed: dict[Key, tuple[Node, Packed]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, node: Node, kernel: str, params: dict[str, float]) -> Packed:
+        """The node's weights for `kernel`, folded and packed if they are not yet."""
+        key = (node.outputs[0], kernel, int(params.get("x_nchw", 0)))
+        with self._lock:
+            if key not in self._packed:
+                self._packed[key] = (node, self._pack(node, kernel, params))
+            return self._packed[key][1]
+
+    def without(self, changed: set[str]) -> Weights:
+        """A cache that keeps what does not depend on the tensors with these names."""
+        kept = Weights(self._tensors)
+        with self._lock:
+            kept._packed = {
+                key: (node, packed)
+                for key, (node, packed) in self._packed.items()
+                if not any(source.name in changed for source in sources(node.op))
+            }
+        return kept
+
+    def bytes(self) -> int:
+        """Memory of the packed weights."""
+        return sum(packed.weight.numel() * 4 for _, packed in self._packed.values())
+
+    def _pack(self, node: Node, kernel: str, params: dict[str, float]) -> Packed:
+        op = node.op
+        if isinstance(op, BatchNorm):
+            weight, bias = _scale_shift(op.norm, self._tensors)
+        else:
+            assert isinstance(op, (Conv2d, Linear))
+            weight, bias = folded_weight(op, self._tensors)
+        name = "linear" if isinstance(op, Linear) else "conv2d"
+        weight = weight.detach().contiguous()
+        packed = torch.empty(_C.packed_size(name, kernel, params), dtype=torch.float32)
+        _C.pack(name, kernel, params, weight.data_ptr(), packed.data_ptr())
+        # A copy: a live bias edited in place would otherwise reach plans half-way through a call.
+        return Packed(packed, None if bias is None else bias.detach().clone().contiguous())
+
+
+def _scale_shift(norm: Norm, tensors: TensorTable) -> tuple[Tensor, Tensor]:
+    """A batch norm as a 1x1 depthwise convolution: weight [c, 1, 1, 1] and bias [c], from fp64."""
+    scale = (tensors[norm.var].double() + norm.eps).rsqrt()
+    if norm.weight is not None:
+        scale = scale * tensors[norm.weight].detach().double()
+    shift = -tensors[norm.mean].double() * scale
+    if norm.bias is not None:
+        shift = shift + tensors[norm.bias].detach().double()
+    return scale.float().reshape(-1, 1, 1, 1), shift.float()

@@ -1,0 +1,36 @@
+"""The memory planner against its verifier, and the verifier against wrong placements."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pycnn.planning.check import PlacementError, check
+from pycnn.planning.memory import Block, Placement, place
+
+lifetimes = st.lists(
+    st.tuples(st.integers(0, 5000), st.integers(0, 20), st.integers(0, 20)), max_size=30
+)
+
+
+@given(lifetimes)
+def test_placements_never_overlap(items: list[tuple[int, int, int]]) -> None:
+    blocks = [Block(i, size, min(a, b), max(a, b)) for i, (size, a, b) in enumerate(items)]
+    check(blocks, place(blocks))
+
+
+def test_a_chain_needs_two_blocks() -> None:
+    blocks = [Block(i, 1024, i, i + 1) for i in range(10)]
+    assert place(blocks).total == 2048
+
+
+def test_a_gap_is_reused() -> None:
+    blocks = [Block(0, 4096, 0, 1), Block(1, 64, 0, 9), Block(2, 4096, 2, 3)]
+    assert place(blocks).total == 4096 + 64
+
+
+def test_verifier_names_blocks_that_share_bytes() -> None:
+    blocks = [Block(0, 100, 0, 2), Block(1, 100, 2, 3)]
+    with pytest.raises(PlacementError, match="blocks 0 and 1 share bytes at step 2"):
+        check(blocks, Placement({0: 0, 1: 64}, 192))
+    with pytest.raises(PlacementError, match="block 1"):
+        check(blocks, Placement({0: 0, 1: 128}, 192))
