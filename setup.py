@@ -46,6 +46,10 @@ def cuda_choice() -> str:
     choice = os.environ.get("PYCNN_CUDA", "AUTO").upper()
     if choice not in ("AUTO", "ON", "OFF"):
         raise SystemExit(f"PYCNN_CUDA={choice}: expected AUTO, ON or OFF")
+    if choice == "ON":
+        raise SystemExit(
+            "PYCNN_CUDA=ON: there are no CUDA kernels yet; AUTO and OFF build for the CPU"
+        )
     return choice
 
 
@@ -68,7 +72,7 @@ class CMakeBuild(build_ext):
         build = ROOT / "build" / sys.implementation.cache_tag
         configure = [
             cmake,
-            *("-S", str(ROOT), "-B", str(build), "-G", "Ninja"),
+            *("-S", str(ROOT), "-B", str(build), "-G", "Ninja", "--no-warn-unused-cli"),
             f"-DCMAKE_MAKE_PROGRAM={ninja}",
             "-DCMAKE_BUILD_TYPE=Release",
             f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={target}",

@@ -1,7 +1,8 @@
 """Checks that C++ includes point down only: base/ <- ops/<op>/ <- runtime/, sibling ops never.
 
-Also that torch stays at the door (ops/<op>/op.cpp) and pybind11 in runtime/bind*.cpp, and that
-every quoted include names a file under csrc/. Prints one line a violation; exit status 1 if any.
+Also that torch is seen by the doors only (ops/<op>/op.cpp and what they share, ops/door.*), Python by
+the binding only (runtime/bind.cpp and its parts), and that a quoted include names a file of csrc/ by
+its path from there. Prints one line a violation; exit status 1 if there is any.
 
     python tools/check_includes.py [csrc folder]
 """
@@ -14,29 +15,19 @@ from pathlib import Path, PurePosixPath
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.MULTILINE)
 SUFFIXES = {".h", ".cpp", ".cu", ".cuh"}
 LAYERS = ("base", "ops", "runtime")
-TORCH = ("torch/", "ATen/", "c10/", "aten/")
-PYTHON = ("pybind11/", "Python.h")
-
-
-def is_door(file: PurePosixPath) -> bool:
-    """ops/<op>/op.cpp: the one file of an op that sees torch."""
-    return len(file.parts) == 3 and file.parts[0] == "ops" and file.name == "op.cpp"
-
-
-def is_binding(file: PurePosixPath) -> bool:
-    """runtime/bind.cpp and its parts: the files that see Python."""
-    return (
-        file.parent.as_posix() == "runtime"
-        and re.fullmatch(r"bind\w*\.(cpp|h)", file.name) is not None
-    )
+TORCH = ("torch/", "ATen/", "c10/", "ops/door.h")
+SHARED_DOOR = ("ops/door.h", "ops/door.cpp")
+PYTHON = ("pybind11/", "Python.h", "runtime/guard.h")
+BINDING = ("runtime/bind.cpp", "runtime/guard.h", "runtime/guard.cpp")
 
 
 def violation(file: PurePosixPath, name: str, root: Path) -> str | None:
     """Why `file` must not include `name`, or None. Both are relative to csrc/."""
     if name.startswith(TORCH):
-        return None if is_door(file) else "only ops/<op>/op.cpp may see torch"
+        door = file.parts[0] == "ops" and (file.name == "op.cpp" or file.as_posix() in SHARED_DOOR)
+        return None if door else "only ops/<op>/op.cpp and ops/door.* may see torch"
     if name.startswith(PYTHON):
-        return None if is_binding(file) else "only runtime/bind*.cpp may see Python"
+        return None if file.as_posix() in BINDING else f"only {', '.join(BINDING)} may see Python"
     target = PurePosixPath(name)
     if target.parts[0] not in LAYERS:
         return None
@@ -51,6 +42,7 @@ def violation(file: PurePosixPath, name: str, root: Path) -> str | None:
 
 
 def violations(root: Path) -> Iterator[str]:
+    """One line for each include that breaks a rule, and for each source outside the layers."""
     for path in sorted(p for p in root.rglob("*") if p.suffix in SUFFIXES):
         file = PurePosixPath(path.relative_to(root).as_posix())
         if file.parts[0] not in LAYERS:
@@ -61,7 +53,7 @@ def violations(root: Path) -> Iterator[str]:
             if reason is None and quote == '"' and PurePosixPath(name).parts[0] not in LAYERS:
                 reason = "write the path from csrc/, or <> for what is not ours"
             if reason is not None:
-                yield f'{file}: #include "{name}": {reason}'
+                yield f"{file}: include of {name}: {reason}"
 
 
 def main(arguments: list[str]) -> int:
