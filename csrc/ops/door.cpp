@@ -49,7 +49,7 @@ bool suggests_channels_last(const Tensor& t) {
 Tensor empty_nhwc(const Tensor& like, int64_t n, int64_t c, int64_t h, int64_t w, bool channels_last) {
   using torch::headeronly::MemoryFormat;
   const std::vector<int64_t> sizes{n, c, h, w};
-  const bool same_bytes = c == 1 || h * w == 1;
+  const bool same_bytes = c == 1 || h * w == 1 || n * c * h * w == 0;
   const auto format = same_bytes && !channels_last ? MemoryFormat::Contiguous : MemoryFormat::ChannelsLast;
   return torch::stable::empty(sizes, like.scalar_type(), torch::headeronly::Layout::Strided, like.device(), false,
                               format);
