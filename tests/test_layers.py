@@ -1,5 +1,6 @@
 """The arrows of the tree point down: Python imports, C++ includes, and symbols of kernel objects."""
 
+import ast
 import re
 import shutil
 import subprocess
@@ -34,6 +35,27 @@ def test_an_import_that_points_up_is_found(tmp_path: Path) -> None:
     result = lint_imports(tmp_path)
     assert result.returncode == 1, result.stdout + result.stderr
     assert "pycnn.ops is not allowed to import pycnn.models" in result.stdout
+
+
+def names_taken_from_the_root(source: str) -> set[str]:
+    """What a module imports from pycnn/__init__.py itself: {"pycnn"} for `import pycnn`."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names if alias.name == "pycnn"}
+        elif isinstance(node, ast.ImportFrom) and node.module == "pycnn":
+            names |= {alias.name for alias in node.names}
+    modules = {path.stem for path in (ROOT / "pycnn").iterdir()}
+    return names - modules | names & {"pycnn"}
+
+
+def test_modules_below_the_command_line_take_only_the_extension_from_the_root() -> None:
+    assert names_taken_from_the_root("import pycnn") == {"pycnn"}
+    assert names_taken_from_the_root("from pycnn import optimised, _C, ops") == {"optimised"}
+    top = {"__init__.py", "__main__.py", "cli.py", "demo.py"}
+    for path in (ROOT / "pycnn").rglob("*.py"):
+        if path.relative_to(ROOT / "pycnn").as_posix() not in top:
+            assert names_taken_from_the_root(path.read_text()) <= {"_C"}, path
 
 
 def test_includes_point_down() -> None:
