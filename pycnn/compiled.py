@@ -151,8 +151,10 @@ def _make(
     for name, t in (*model.named_parameters(), *model.named_buffers()):
         if t.device.type != "cpu":
             raise CaptureError(f"{name} is on {t.device}")
-    raw = capture(model, args, kwargs)
-    graph = run_passes(raw)
+    # Capture counts versions of its stand-ins, which tensors made in inference mode lack.
+    with torch.inference_mode(False), torch.no_grad():
+        raw = capture(model, args, kwargs)
+        graph = run_passes(raw)
     program = Program(graph, Weights(graph.tensors), options.threads)
     guard, watched = _watch(model, raw)
     inputs = raw.input_tree.tensors(args, kwargs)

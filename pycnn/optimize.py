@@ -30,9 +30,10 @@ class OptimizedModule(nn.Module):
     """
 
     def __init__(self, model: nn.Module, options: Options) -> None:
-        own = self.__dict__
+        own, mode = self.__dict__, model.training
         own["_model"], own["_options"] = model, options
         super().__init__()
+        model.training = mode  # nn.Module.__init__ sets the flag, which is the model's here
         own["_parameters"], own["_buffers"] = model._parameters, model._buffers
         own["_modules"] = model._modules
         own["_compiled"], own["_calls"], own["_lock"] = None, {}, threading.RLock()

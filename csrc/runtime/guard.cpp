@@ -1,5 +1,7 @@
 #include "runtime/guard.h"
 
+#include <pybind11/stl.h>
+
 namespace py = pybind11;
 
 namespace pycnn {

@@ -29,6 +29,8 @@ def why_not_kernel(*tensors: Tensor | None) -> str | None:
             return f"no kernel for {t.dtype}"
         if t.layout != torch.strided:
             return f"no kernel for layout {t.layout}"
+    if torch._C._len_torch_function_stack():
+        return "a torch function mode is watching"  # capture must see torch's own functions
     if torch.is_autocast_enabled("cpu"):
         return "autocast is on"
     if torch.compiler.is_exporting():
