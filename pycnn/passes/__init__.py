@@ -1,0 +1,53 @@
+"""Rewrites of a graph, one a file, in the order they run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..ir import Graph, GraphError, folded_weight, verify
+from .dead_code import dead_code
+from .drop_identity import drop_identity
+from .flatten_linear import flatten_linear
+from .fold_batch_norm import fold_batch_norm
+from .fold_pad import fold_pad
+from .fuse_activation import fuse_activation
+from .fuse_residual import fuse_residual
+
+Pass = Callable[[Graph], Graph]
+
+PASSES: tuple[Pass, ...] = (
+    drop_identity,
+    fold_pad,
+    dead_code,  # pads that every reader took must not count as readers below
+    fold_batch_norm,
+    fuse_activation,
+    fuse_residual,
+    flatten_linear,
+    dead_code,
+)
+
+
+def run_passes(graph: Graph, passes: tuple[Pass, ...] = PASSES) -> Graph:
+    """`graph` rewritten by each pass in turn; GraphError names the pass that broke it.  Reasons go to `graph.notes`."""
+    for rewrite in passes:
+        graph = rewrite(graph)
+        try:
+            verify(graph)
+        except GraphError as error:
+            raise GraphError(f"after {rewrite.__name__}: {error}") from error
+    return graph
+
+
+__all__ = [
+    "PASSES",
+    "Pass",
+    "dead_code",
+    "drop_identity",
+    "flatten_linear",
+    "fold_batch_norm",
+    "fold_pad",
+    "folded_weight",
+    "fuse_activation",
+    "fuse_residual",
+    "run_passes",
+]
