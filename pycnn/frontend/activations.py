@@ -9,7 +9,7 @@ from .table import Converter, converts
 
 def _plain(kind: str) -> Converter:
     def convert(g: Builder, input: Value, inplace: bool = False) -> Value:
-        return _emit(g, input, kind)
+        return _emit(g, input, kind, inplace=inplace)
 
     return convert
 
@@ -22,7 +22,7 @@ for _kind in ("relu", "relu6", "silu", "hardswish", "hardsigmoid", "sigmoid", "t
 def leaky_relu(
     g: Builder, input: Value, negative_slope: float = 0.01, inplace: bool = False
 ) -> Value:
-    return _emit(g, input, "leaky_relu", negative_slope)
+    return _emit(g, input, "leaky_relu", negative_slope, inplace)
 
 
 @converts("gelu")
@@ -36,7 +36,7 @@ def hardtanh(
 ) -> Value:
     if (min_val, max_val) != (0, 6):
         raise Unsupported(f"hardtanh({min_val}, {max_val}) is run by torch; (0, 6) is relu6")
-    return _emit(g, input, "relu6")
+    return _emit(g, input, "relu6", inplace=inplace)
 
 
 @converts("clamp", "clip")
@@ -54,5 +54,6 @@ def clamp_min(g: Builder, input: Value, min: object) -> Value:
     return clamp(g, input, min)
 
 
-def _emit(g: Builder, input: Value, kind: str, param: float = 0.01) -> Value:
+def _emit(g: Builder, input: Value, kind: str, param: float = 0.01, inplace: bool = False) -> Value:
+    g.inplace = inplace
     return g.emit(Elementwise(Act(kind, float(param))), fp32_value(input, f"{kind}: x"))

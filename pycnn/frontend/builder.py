@@ -35,11 +35,15 @@ class Value:
 
 
 class Builder:
-    """Collects the nodes that one call of a torch function becomes."""
+    """Collects the nodes that one call of a torch function becomes.
+
+    A converter sets `inplace` if the call's arguments ask for the result in place of the first operand.
+    """
 
     def __init__(self, tensors: TensorTable, new_id: Callable[[], int], path: str) -> None:
         self.tensors = tensors
         self.nodes: list[Node] = []
+        self.inplace = False
         self._new_id = new_id
         self._path = path
 

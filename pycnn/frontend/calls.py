@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,3 +91,25 @@ _RANDOM = (
 
 def is_random(call: Call) -> bool:
     return any(word in call.name for word in _RANDOM)
+
+
+def is_inplace(func: Callable[..., Any]) -> bool:
+    """Whether the function's name says that it writes its first operand: relu_, __iadd__."""
+    name = getattr(func, "__name__", "")
+    if name.startswith("__"):
+        return name.startswith("__i")
+    return name.endswith("_")
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text, or its kind if it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def memory_format_like(operands: Sequence[Tensor], rank: int) -> torch.memory_format:
+    """The format of a new tensor: channels_last begets channels_last, as in torch."""
+    like = operands[0] if operands else None
+    if like is None or like.dim() != 4 or rank != 4 or like.is_contiguous():
+        return torch.contiguous_format
+    last = like.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format

@@ -21,12 +21,9 @@ from ..ir import (
     Conv2d,
     Dim,
     Flatten,
-    Identity,
     Linear,
     Norm,
-    Pad,
     Pool2d,
-    Reshape,
     Size,
     Source,
 )
@@ -46,11 +43,15 @@ def conv2d(
     groups: int = 1,
 ) -> Value:
     x = map_value(input, "conv2d: x")
-    _fp32_source(g, weight, "conv2d: weight")
-    _fp32_source(g, bias, "conv2d: bias")
+    _fp32_source(g, weight, "conv2d: weight", axes=4)
+    k, _, *kernel = g.tensors.shape(weight)
+    _fp32_source(g, bias, "conv2d: bias", size=k)
     strides, dilations = _pair(stride), _pair(dilation)
-    kernel = g.tensors.shape(weight)[2:]
+    if groups < 1 or k % groups:
+        raise Unsupported(f"conv2d: groups={groups} does not divide k={k}")
     if padding == "same":
+        if strides != (1, 1):
+            raise Unsupported(f"conv2d: padding='same' with stride {strides}")
         total = [d * (k - 1) for d, k in zip(dilations, kernel, strict=True)]
         top, left = (t // 2 for t in total)
         pads = (top, left, total[0] - top, total[1] - left)
@@ -63,9 +64,9 @@ def conv2d(
 @converts("linear")
 def linear(g: Builder, input: Value, weight: Source, bias: Source | None = None) -> Value:
     x = fp32_value(input, "linear: x")
-    _fp32_source(g, weight, "linear: weight")
-    _fp32_source(g, bias, "linear: bias")
-    if x.rank < 2 or len(g.tensors.shape(weight)) != 2:
+    _fp32_source(g, weight, "linear: weight", axes=2)
+    _fp32_source(g, bias, "linear: bias", size=g.tensors.shape(weight)[0])
+    if x.rank < 2:
         raise Unsupported(f"linear: x has {x.rank} axes, the kernels take at least 2")
     return g.emit(Linear(weight, bias), x)
 
@@ -88,13 +89,11 @@ def batch_norm(
             writes=training and running_mean is not None,
         )
     x = fp32_value(input, "batch_norm: x")
-    for name, tensor in {
-        "mean": running_mean,
-        "var": running_var,
-        "weight": weight,
-        "bias": bias,
-    }.items():
-        _fp32_source(g, tensor, f"batch_norm: {name}")
+    if x.rank < 2:
+        raise Unsupported(f"batch_norm: x has {x.rank} axes")
+    tensors = {"mean": running_mean, "var": running_var, "weight": weight, "bias": bias}
+    for name, tensor in tensors.items():
+        _fp32_source(g, tensor, f"batch_norm: {name}", size=x.shape[1])
     return g.emit(BatchNorm(Norm(running_mean, running_var, weight, bias, eps)), x)
 
 
@@ -129,7 +128,7 @@ def max_pool2d(
         raise Unsupported("max_pool2d: return_indices=True is run by torch")
     kernel = _pair(kernel_size)
     op = Pool2d("max", kernel, _pair(stride or kernel), _pair(padding), _pair(dilation), ceil_mode)
-    return g.emit(op, map_value(input, "max_pool2d: x"))
+    return g.emit(_window(op), map_value(input, "max_pool2d: x"))
 
 
 @converts("avg_pool2d")
@@ -146,7 +145,7 @@ def avg_pool2d(
     kernel = _pair(kernel_size)
     options = ((1, 1), ceil_mode, count_include_pad, divisor_override)
     op = Pool2d("avg", kernel, _pair(stride or kernel), _pair(padding), *options)
-    return g.emit(op, map_value(input, "avg_pool2d: x"))
+    return g.emit(_window(op), map_value(input, "avg_pool2d: x"))
 
 
 @converts("adaptive_avg_pool2d")
@@ -200,79 +199,29 @@ def cat(g: Builder, tensors: Sequence[Value], dim: int = 0) -> Value:
     return g.emit(Concat(dim % values[0].rank), *values)
 
 
-@converts("flatten", where=(torch, torch.Tensor))
-def flatten(g: Builder, input: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
-    x = fp32_value(input, "flatten: x")
-    if not x.rank:
-        raise Unsupported("flatten: x is a scalar")
-    return g.emit(Flatten(start_dim % x.rank, end_dim % x.rank), x)
-
-
-@converts("reshape", "view", where=(torch, torch.Tensor))
-def reshape(g: Builder, input: Value, *shape: Any) -> Value:
-    x = fp32_value(input, "reshape: x")
-    sizes = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-    if not all(isinstance(s, int) for s in sizes):
-        raise Unsupported(f"view: {sizes} are not sizes")
-    if len(sizes) == 2 and x.rank > 1 and _keeps_batch(g, x, *sizes):
-        return g.emit(Flatten(1, x.rank - 1), x)
-    return g.emit(Reshape(sizes), x)
-
-
-def _keeps_batch(g: Builder, x: Value, first: int, second: int) -> bool:
-    """Whether x viewed as [first, second] is x.flatten(1): for every shape, or under a guard."""
-    n = Size(x.id, 0)
-    if isinstance(first, Dim) and not isinstance(second, Dim) and second == -1:
-        return first.expr == n or g.guard(first, "==", Dim(x.shape[0], n))
-    if isinstance(second, Dim) or not (isinstance(first, Dim) or first == -1):
-        return False
-    features: int = 1
-    for d in range(1, x.rank):
-        features = features * Dim(x.shape[d], Size(x.id, d))
-    return g.guard(features, "==", second)
-
-
-@converts("pad", where=(F,))
-def convert_pad(
-    g: Builder, input: Value, pad: Sequence[int], mode: str = "constant", value: float | None = None
-) -> Value:
-    x = fp32_value(input, "pad: x")
-    if mode != "constant" or x.rank < 2:
-        raise Unsupported(f"pad: mode={mode!r} with {x.rank} axes is run by torch")
-    left, right, top, bottom, *outer = (*pad, 0, 0) if len(pad) == 2 else pad
-    if any(outer) or min(left, right, top, bottom) < 0:
-        raise Unsupported(f"pad: pad={tuple(pad)} crops or reaches beyond the image axes")
-    return g.emit(Pad((top, left, bottom, right), 0.0 if value is None else float(value)), x)
-
-
-@converts("constant_pad_nd", where=(torch,))
-def constant_pad_nd(g: Builder, input: Value, pad: Sequence[int], value: float = 0) -> Value:
-    return convert_pad(g, input, pad, "constant", value)
-
-
-@converts("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", where=(F,))
-def dropout(
-    g: Builder, input: Value, p: float = 0.5, training: bool = True, inplace: bool = False
-) -> Value:
-    if training and p > 0:
-        raise Unsupported("dropout: training=True draws random numbers at each call")
-    return g.emit(Identity(), fp32_value(input, "dropout: x"))
-
-
-@converts(
-    "contiguous", "clone", "detach", "to", "float", "cpu", "alias", where=(torch, torch.Tensor)
-)
-def identity(g: Builder, input: Value, *args: Any, **kwargs: Any) -> Value:
-    return g.emit(Identity(), fp32_value(input, "identity: x"))
-
-
-def _fp32_source(g: Builder, operand: object, what: str) -> None:
+def _fp32_source(
+    g: Builder, operand: object, what: str, axes: int = 1, size: int | None = None
+) -> None:
+    """Unsupported unless `operand` is None or an fp32 tensor of the model with `axes` axes (of this size)."""
     if operand is None:
         return
     if not isinstance(operand, Source):
         raise Unsupported(f"{what} is computed, not a tensor of the model")
-    if g.tensors[operand].dtype != torch.float32:
-        raise Unsupported(f"{what} is {g.tensors[operand].dtype}, the kernels take torch.float32")
+    tensor = g.tensors[operand]
+    if tensor.dtype != torch.float32:
+        raise Unsupported(f"{what} is {tensor.dtype}, the kernels take torch.float32")
+    if tensor.dim() != axes or (size is not None and tensor.shape[0] != size):
+        raise Unsupported(f"{what} has shape {list(tensor.shape)}, expected size {size}")
+
+
+def _window(op: Pool2d) -> Pool2d:
+    """`op`, or Unsupported where torch refuses the window."""
+    for k, s, p, d in zip(op.kernel, op.stride, op.padding, op.dilation, strict=True):
+        if k < 1 or s < 1 or d < 1 or not 0 <= 2 * p <= d * (k - 1) + 1:
+            raise Unsupported(f"pool2d: kernel {k}, stride {s}, padding {p}, dilation {d}")
+    if op.divisor_override == 0:
+        raise Unsupported("avg_pool2d: divisor_override=0")
+    return op
 
 
 def _pair(value: Any) -> tuple[int, int]:

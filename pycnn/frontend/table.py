@@ -1,4 +1,4 @@
-"""The table itself: torch function -> converter, filled by converters.py and activations.py."""
+"""The table itself: torch function -> converter, filled by converters.py, activations.py and movement.py."""
 
 from __future__ import annotations
 
@@ -12,19 +12,24 @@ from .builder import Value
 
 Converter = Callable[..., Value]
 CONVERTERS: dict[Callable[..., Any], Converter] = {}
+MAY_ALIAS: set[Callable[..., Any]] = (
+    set()
+)  # may return their argument or a view: torch is asked, on meta
 _NAMESPACES = (torch, F, torch.Tensor, torch._C._nn)
 
 
 def converts(
-    *names: str, where: Sequence[object] = _NAMESPACES
+    *names: str, where: Sequence[object] = _NAMESPACES, may_alias: bool = False
 ) -> Callable[[Converter], Converter]:
     """Enter a converter for the functions of these names, and their in-place twins, in the namespaces `where`."""
 
     def enter(converter: Converter) -> Converter:
         for name in (*names, *(f"{name}_" for name in names)):
             for namespace in where:
-                if hasattr(namespace, name):
-                    CONVERTERS[getattr(namespace, name)] = converter
+                function = getattr(namespace, name, None)
+                if function is not None:
+                    CONVERTERS[function] = converter
+                    MAY_ALIAS.update([function] if may_alias else [])
         return converter
 
     return enter

@@ -28,10 +28,20 @@ from ..ir import (
     tensors_in,
 )
 from ..ir.torch_op import FACTORIES
-from . import activations, converters  # noqa: F401  (each enters its converters into the table)
+from . import activations, converters, movement  # noqa: F401  (each enters its converters into the table)
 from .builder import Builder, Unsupported, Value
-from .calls import Call, call_sources, is_random, map_leaves, storage, torch_op
-from .table import CONVERTERS
+from .calls import (
+    Call,
+    call_sources,
+    first_line,
+    is_inplace,
+    is_random,
+    map_leaves,
+    memory_format_like,
+    storage,
+    torch_op,
+)
+from .table import CONVERTERS, MAY_ALIAS
 
 
 class CaptureError(RuntimeError):
@@ -119,15 +129,22 @@ class Trace:
         """Run one torch function on meta twins, add what it computes to the graph, give model code its result."""
         call = Call(func, self.operand(args), self.operand(kwargs))
         self._check_device(call)
+        reason = f"no converter for {call.name}"
+        writes = False
+        if call.func in CONVERTERS and call.func not in MAY_ALIAS:
+            try:
+                return self._compute(call, args)
+            except Unsupported as refusal:
+                reason, writes = str(refusal), refusal.writes
         meta_args, meta_kwargs = on_device(func, self.twin(args), self.twin(kwargs), "meta")
         twins = tensors_in((meta_args, meta_kwargs))
         versions = [t._version for t in twins]
         try:
             result = func(*meta_args, **meta_kwargs)
         except Exception as error:
-            raise CaptureError(f"{self.where()}{call.name}: {_first_line(error)}") from error
+            raise CaptureError(f"{self.where()}{call.name}: {first_line(error)}") from error
         written = {id(t): t for t, v in zip(twins, versions, strict=True) if t._version != v}
-        self._record(call, result, list(written.values()))
+        self._record(call, result, list(written.values()), reason, writes)
         return self._given(result)
 
     def operand(self, argument: Any) -> Any:
@@ -153,42 +170,63 @@ class Trace:
 
         return map_leaves(argument, leaf)
 
-    def _record(self, call: Call, result: Any, written: list[Tensor]) -> None:
-        """Add the nodes of `call`; its new results and the twins it wrote stand for new values then."""
+    def _compute(self, call: Call, args: tuple[Any, ...]) -> Tensor:
+        """A call whose result is a new tensor, or its first argument rewritten: known without asking torch."""
+        builder, out = self._converted(call)
+        x = args[0] if args and isinstance(args[0], Tensor) else None
+        inplace = builder.inplace or is_inplace(call.func)
+        if not inplace:
+            twin = torch.empty(
+                out.shape,
+                device="meta",
+                memory_format=memory_format_like(tensors_in(args), len(out.shape)),
+            )
+            self._commit(call, builder, out, twin)
+            return twin
+        if x is None or tuple(x.shape) != out.shape:
+            raise Unsupported(f"{call.name}: the result does not fit the first operand")
+        self._check_writable(x, call)
+        self._commit(call, builder, out, x)
+        self._spoil([x], call)
+        return x
+
+    def _record(
+        self, call: Call, result: Any, written: list[Tensor], reason: str, writes: bool
+    ) -> None:
+        """Add the nodes of a call that torch ran on meta; new results and written twins get new values."""
         made = list({id(t): t for t in tensors_in(result) if t.is_meta}.values())
         new = [t for t in made if id(t) not in self._values and id(t) not in self._originals]
         targets = [t for t in written if id(t) not in self._originals]
-        writes = len(targets) != len(written)
+        writes = writes or len(targets) != len(written)
         if not new and not written:
             return  # a question about tensors, or a call that returned its argument
         if not written and len(new) != len(made):
             raise CaptureError(
                 f"{self.where()}{call.name} returns new tensors and its argument together"
             )
+        if call.func in MAY_ALIAS and len(new) == 1 and not written:
+            try:
+                builder, out = self._converted(call)
+                if out.shape != tuple(new[0].shape) or out.dtype != new[0].dtype:
+                    raise Unsupported(f"{call.name} to {new[0].dtype} {list(new[0].shape)}")
+                self._commit(call, builder, out, new[0])
+                return
+            except Unsupported as refusal:
+                reason = str(refusal)
         for twin in targets:
             self._check_writable(twin, call)
-        reason = f"no converter for {call.name}"
-        converter = CONVERTERS.get(call.func)
-        if converter is not None and not writes and len(new) + len(targets) == 1:
-            try:
-                self._convert(converter, call, (*new, *targets)[0])
-            except Unsupported as refusal:
-                reason, writes = str(refusal), refusal.writes
-                converter = None
-        else:
-            converter = None
-        if converter is None:
-            self._add_torch(call, new, targets, reason, writes)
+        self._add_torch(call, new, targets, reason, writes)
         self._spoil(targets, call)
 
-    def _convert(self, converter: Callable[..., Value], call: Call, twin: Tensor) -> None:
+    def _converted(self, call: Call) -> tuple[Builder, Value]:
+        """What the table makes of `call`; nothing is added to the graph yet."""
         builder = Builder(self.tensors, self.new_id, self.path)
         try:
-            out = converter(builder, *call.args, **call.kwargs)
-        except (TypeError, ValueError, AttributeError, IndexError) as error:
+            return builder, CONVERTERS[call.func](builder, *call.args, **call.kwargs)
+        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
             raise Unsupported(f"{call.name}: {error}") from error
-        if out.shape != tuple(twin.shape) or out.dtype != twin.dtype:
-            raise Unsupported(f"torch gives {twin.dtype} {list(twin.shape)}")
+
+    def _commit(self, call: Call, builder: Builder, out: Value, twin: Tensor) -> None:
         self.nodes += builder.nodes
         for node in builder.nodes:
             self.dtypes[node.outputs[0]] = torch.float32
@@ -266,7 +304,3 @@ class Trace:
                 raise CaptureError(
                     f"{node.path}: {node.op.name} reads a tensor that the model writes"
                 )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

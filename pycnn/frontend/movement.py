@@ -1,0 +1,83 @@
+"""Converters of what moves or keeps elements: flatten, reshape, pad, dropout in eval, copies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from ..ir import Dim, Flatten, Identity, Pad, Reshape, Size
+from .builder import Builder, Unsupported, Value, fp32_value
+from .table import converts
+
+
+@converts("flatten", where=(torch, torch.Tensor), may_alias=True)
+def flatten(g: Builder, input: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
+    x = fp32_value(input, "flatten: x")
+    if not x.rank:
+        raise Unsupported("flatten: x is a scalar")
+    return g.emit(Flatten(start_dim % x.rank, end_dim % x.rank), x)
+
+
+@converts("reshape", "view", where=(torch, torch.Tensor), may_alias=True)
+def reshape(g: Builder, input: Value, *shape: Any) -> Value:
+    x = fp32_value(input, "reshape: x")
+    sizes = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+    if not all(isinstance(s, int) for s in sizes):
+        raise Unsupported(f"view: {sizes} are not sizes")
+    if len(sizes) == 2 and x.rank > 1 and _keeps_batch(g, x, *sizes):
+        return g.emit(Flatten(1, x.rank - 1), x)
+    return g.emit(Reshape(sizes), x)
+
+
+def _keeps_batch(g: Builder, x: Value, first: int, second: int) -> bool:
+    """Whether x viewed as [first, second] is x.flatten(1): for every shape, or under a guard."""
+    n = Size(x.id, 0)
+    if isinstance(first, Dim) and not isinstance(second, Dim) and second == -1:
+        return first.expr == n or g.guard(first, "==", Dim(x.shape[0], n))
+    if isinstance(second, Dim) or not (isinstance(first, Dim) or first == -1):
+        return False
+    features: int = 1
+    for d in range(1, x.rank):
+        features = features * Dim(x.shape[d], Size(x.id, d))
+    return g.guard(features, "==", second)
+
+
+@converts("pad", where=(F,))
+def convert_pad(
+    g: Builder, input: Value, pad: Sequence[int], mode: str = "constant", value: float | None = None
+) -> Value:
+    x = fp32_value(input, "pad: x")
+    if mode != "constant" or x.rank < 2:
+        raise Unsupported(f"pad: mode={mode!r} with {x.rank} axes is run by torch")
+    left, right, top, bottom, *outer = (*pad, 0, 0) if len(pad) == 2 else pad
+    if any(outer) or min(left, right, top, bottom) < 0:
+        raise Unsupported(f"pad: pad={tuple(pad)} crops or reaches beyond the image axes")
+    return g.emit(Pad((top, left, bottom, right), 0.0 if value is None else float(value)), x)
+
+
+@converts("constant_pad_nd", where=(torch,))
+def constant_pad_nd(g: Builder, input: Value, pad: Sequence[int], value: float = 0) -> Value:
+    return convert_pad(g, input, pad, "constant", value)
+
+
+@converts(
+    *("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout"), where=(F,), may_alias=True
+)
+def dropout(
+    g: Builder, input: Value, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Value:
+    if training and p > 0:
+        raise Unsupported("dropout: training=True draws random numbers at each call")
+    return g.emit(Identity(), fp32_value(input, "dropout: x"))
+
+
+@converts(
+    *("contiguous", "clone", "detach", "to", "float", "cpu", "alias"),
+    where=(torch, torch.Tensor),
+    may_alias=True,
+)
+def identity(g: Builder, input: Value, *args: Any, **kwargs: Any) -> Value:
+    return g.emit(Identity(), fp32_value(input, "identity: x"))
