@@ -42,7 +42,8 @@ bool Guard::same(const Item& item) {
   PyObject* now = PyDict_GetItemWithError(item.holder.ptr(), item.key.ptr());
   if (now == nullptr && PyErr_Occurred()) throw py::error_already_set();
   if (now != item.value.ptr()) return false;
-  return !item.tensor || (version_of(now) == item.version && pointer_of(now) == item.pointer);
+  if (!item.tensor) return true;
+  return (item.version == kNoVersion || version_of(now) == item.version) && pointer_of(now) == item.pointer;
 }
 
 std::vector<int> Guard::changed() const {

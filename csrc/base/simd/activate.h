@@ -43,7 +43,9 @@ PYCNN_INLINE Vec tanh(Vec x) {
   q = q * s + 2.26843463243900e-03f;
   q = q * s + 4.89352518554385e-03f;
   const Vec y = t * p / q;
-  return (s < broadcast(1.6e-7f)) ? x : y;
+  // 1 itself from 9 on: gelu_tanh multiplies 1 + tanh by x, however large.
+  const Vec far = x > broadcast(9.0f) ? broadcast(1.0f) : x < broadcast(-9.0f) ? broadcast(-1.0f) : y;
+  return (s < broadcast(1.6e-7f)) ? x : far;
 }
 
 // erf by Abramowitz and Stegun 7.1.26 refined: 1 - (a1 u + ... + a5 u^5) e^(-x^2), u = 1 / (1 + p|x|), for |x| >= 0.5;
@@ -100,6 +102,7 @@ PYCNN_INLINE Vec activate(Vec x, Act act, float param) {
 
 // Applies act in place to `rows` rows of n values, `ld` apart.
 static inline void activate_rows(float* y, int64_t ld, int64_t rows, int64_t n, Act act, float param) {
+  if (ld == n) n *= rows, rows = 1;
   const auto each = [&](auto constant_act) __attribute__((always_inline)) {
     for (int64_t r = 0; r < rows; ++r) {
       float* row = y + r * ld;

@@ -7,7 +7,8 @@
 namespace pycnn::PYCNN_ISA_NS {
 namespace {
 
-int64_t row_floats(const Conv2dParams& p) { return (reduction(p) + 15) / 16 * 16; }
+// Rows have a vector of slack: runs are copied by whole vectors, in order, so that each overwrites the last one's excess.
+int64_t row_floats(const Conv2dParams& p) { return (reduction(p) + kLanes + 15) / 16 * 16; }
 
 int64_t workspace(const Conv2dParams& p, int workers) { return workers * kMaxRows * row_floats(p); }
 
@@ -19,10 +20,12 @@ Range inside(int64_t x0, int64_t taps, int64_t dilation, int64_t size) {
 }
 
 PYCNN_INLINE void copy(float* to, const float* from, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) to[i] = from[i];
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) store(to + i, load(from + i));
+  if (i < count) store(to + i, load_first(from + i, count - i));
 }
 PYCNN_INLINE void zero(float* to, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) to[i] = 0;
+  for (int64_t i = 0; i < count; i += kLanes) store(to + i, Vec{});
 }
 
 struct Patch {
@@ -64,18 +67,31 @@ void gather_nchw(const Conv2dParams& p, const float* x, const Patch& at, int64_t
       }
       const float* line = x + ((at.n * p.c + c) * p.h + y) * p.w + at.x0;
       zero(row, at.columns.begin);
-      for (int64_t j = at.columns.begin; j < at.columns.end; ++j) row[j] = line[j * p.dw];
+      if (p.dw == 1)
+        copy(row + at.columns.begin, line + at.columns.begin, at.columns.end - at.columns.begin);
+      else
+        for (int64_t j = at.columns.begin; j < at.columns.end; ++j) row[j] = line[j * p.dw];
       zero(row + at.columns.end, p.kw - at.columns.end);
     }
 }
 
+// Where an output pixel is; divisions are paid once a tile.
+struct Cursor {
+  int64_t n, oy, ox;
+  Cursor(const Conv2dParams& p, int64_t pixel)
+      : n(pixel / (p.ow * p.oh)), oy(pixel / p.ow % p.oh), ox(pixel % p.ow) {}
+  void next(const Conv2dParams& p) {
+    if (++ox < p.ow) return;
+    ox = 0;
+    if (++oy == p.oh) oy = 0, ++n;
+  }
+};
+
 void gather(const Conv2dParams& p, const float* x, int64_t pixel, int mr, int64_t c0, float* rows) {
-  for (int r = 0; r < mr; ++r, ++pixel) {
-    Patch at;
-    at.n = pixel / (p.ow * p.oh);
-    at.y0 = pixel / p.ow % p.oh * p.sh - p.ph;
-    at.x0 = pixel % p.ow * p.sw - p.pw;
-    at.columns = inside(at.x0, p.kw, p.dw, p.w);
+  Cursor cursor(p, pixel);
+  for (int r = 0; r < mr; ++r, cursor.next(p)) {
+    Patch at{cursor.n, cursor.oy * p.sh - p.ph, cursor.ox * p.sw - p.pw, {0, p.kw}};
+    if (at.x0 < 0 || at.x0 + (p.kw - 1) * p.dw >= p.w) at.columns = inside(at.x0, p.kw, p.dw, p.w);
     float* row = rows + r * row_floats(p);
     if (p.x_nchw)
       gather_nchw(p, x, at, c0, row);
