@@ -1,6 +1,6 @@
 """The zoo: trainable torch modules whose forwards call `pycnn.ops`; importing it fills the registry."""
 
-from pycnn.models.fused import FusedSequential, fused
+from pycnn.models.fused import FusedSequential, fused, plain_torch
 from pycnn.models.resnet import ResNet
 from pycnn.models.textbook import (
     BasicCNN,
@@ -35,5 +35,6 @@ __all__ = [
     "create_model",
     "fused",
     "list_models",
+    "plain_torch",
     "vgg_block",
 ]

@@ -7,7 +7,10 @@ Layers are looked at when they are called, so a replaced one (`net.maxpool = nn.
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +26,23 @@ ACTIVATIONS: dict[type[nn.Module], str] = {
     nn.Tanh: "tanh",
 }
 
+_thread = threading.local()
+
+
+@contextmanager
+def plain_torch() -> Iterator[None]:
+    """Inside, this thread runs the zoo's networks layer by layer as torch's own modules, for reference and timing."""
+    before = _runs_plain()
+    _thread.plain = True
+    try:
+        yield
+    finally:
+        _thread.plain = before
+
+
+def _runs_plain() -> bool:
+    return getattr(_thread, "plain", False)
+
 
 def fused(x: Tensor, *layers: nn.Module, residual: Tensor | None = None) -> Tensor:
     """Run `layers` one after the other, fused where `pycnn.ops` can; `residual` is added before the last of them.
@@ -32,15 +52,15 @@ def fused(x: Tensor, *layers: nn.Module, residual: Tensor | None = None) -> Tens
             x = layer(x)
         return layers[-1](x if residual is None else x + residual)
 
-    Exactly that runs when gradients are on, under torch.compile or torch.export, and on meta tensors: the numbers of
-    training are torch's, and whoever traces the network sees each layer called under its own module path.
+    Exactly that runs when gradients are on, under torch.compile or torch.export, on meta tensors and in `plain_torch`:
+    the numbers of training are torch's, and whoever traces the network sees each layer called under its module path.
 
     Args:
         x: input of the first layer, [n, c, h, w] where that is a convolution.
         layers: modules; the last is an activation (or `nn.Identity`) if there is a residual.
         residual: same shape as the input of the last layer.
     """
-    if torch.is_grad_enabled() or x.is_meta or torch.compiler.is_compiling():
+    if _layer_by_layer(x):
         return _one_by_one(x, layers, residual)
     start = 0
     while start < len(layers):
@@ -51,18 +71,29 @@ def fused(x: Tensor, *layers: nn.Module, residual: Tensor | None = None) -> Tens
     return x
 
 
+def concat(branches: list[Tensor]) -> Tensor:
+    """`torch.cat(branches, dim=1)`, by `pycnn.ops` where `fused` would use it."""
+    return (
+        torch.cat(branches, dim=1) if _layer_by_layer(branches[0]) else ops.concat(branches, dim=1)
+    )
+
+
 class FusedSequential(nn.Sequential):
     """`nn.Sequential` with the same keys and numbers, whose forward is `fused`."""
 
     def forward(self, x: Tensor) -> Tensor:
         return fused(x, *self)
 
-    def __getitem__(self, index: int | slice) -> nn.Module:  # type: ignore[override]
+    def __getitem__(self, index: int | slice) -> nn.Module:
         if isinstance(
             index, slice
         ):  # a subclass with its own __init__ cannot be built from its layers
-            return FusedSequential(OrderedDict(list(self._modules.items())[index]))  # type: ignore[arg-type]
+            return FusedSequential(OrderedDict(list(self._modules.items())[index]))
         return super().__getitem__(index)
+
+
+def _layer_by_layer(x: Tensor) -> bool:
+    return torch.is_grad_enabled() or x.is_meta or torch.compiler.is_compiling() or _runs_plain()
 
 
 def _one_by_one(x: Tensor, layers: tuple[nn.Module, ...], residual: Tensor | None) -> Tensor:
@@ -105,6 +136,6 @@ def _run_group(x: Tensor, group: tuple[nn.Module, ...], residual: Tensor | None)
             x, first.kernel_size, first.stride, first.padding,
             first.ceil_mode, first.count_include_pad, first.divisor_override,
         )  # fmt: skip
-    if type(first) is nn.AdaptiveAvgPool2d:
+    if type(first) is nn.AdaptiveAvgPool2d and first.output_size is not None:
         return ops.adaptive_avg_pool2d(x, first.output_size)
     return _one_by_one(x, group, None)

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pycnn import ops
-from pycnn.models.fused import FusedSequential, fused
+from pycnn.models.fused import FusedSequential, concat, fused
 from pycnn.registry import model
 
 
@@ -194,8 +193,7 @@ class InceptionLikeBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        branches = [fused(x, self.branch1), self.branch2(x), self.branch3(x), self.branch4(x)]
-        return ops.concat(branches, dim=1)
+        return concat([fused(x, self.branch1), self.branch2(x), self.branch3(x), self.branch4(x)])
 
 
 class DepthwiseSeparableConv(nn.Module):

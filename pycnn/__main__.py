@@ -1,0 +1,5 @@
+"""`python -m pycnn` is `pycnn`."""
+
+from pycnn.cli import main
+
+main()
