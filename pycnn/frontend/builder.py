@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..ir import Expr, Node, Op, Shape, ShapeError, Source, TensorTable, add_guard
+from ..ir import Expr, Node, Op, Shape, ShapeError, Source, TensorTable, add_guard, resolve
 
 
 class Unsupported(Exception):
@@ -50,7 +50,7 @@ class Builder:
     def emit(self, op: Op, *inputs: Value) -> Value:
         """Add a node with one fp32 output and return that."""
         try:
-            (shape,) = op.infer([x.shape for x in inputs], self.tensors)
+            (shape,) = resolve(op, None).infer([x.shape for x in inputs], self.tensors)
         except ShapeError as error:
             raise Unsupported(str(error)) from error
         out = Value(self._new_id(), shape, torch.float32)

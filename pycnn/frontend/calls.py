@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..ir import Ref, Source, Torch
+from ..ir.torch_op import FACTORIES
 from .builder import Value
 
 
@@ -113,3 +114,13 @@ def memory_format_like(operands: Sequence[Tensor], rank: int) -> torch.memory_fo
         return torch.contiguous_format
     last = like.is_contiguous(memory_format=torch.channels_last)
     return torch.channels_last if last else torch.contiguous_format
+
+
+def device_problem(call: Call, device: torch.device) -> str:
+    """Why `call` does not stay on the device of the input; "" if it does."""
+    devices = [d for d in (*call.args, *call.kwargs.values()) if isinstance(d, torch.device)]
+    if any(d.type not in (device.type, "meta") for d in devices):
+        return f"{call.name} asks for another device than {device}"
+    if call.func in FACTORIES and not devices and device.type != "cpu":
+        return f"{call.name} makes a tensor on the CPU, the input is on {device}"
+    return ""

@@ -27,12 +27,12 @@ from ..ir import (
     sources,
     tensors_in,
 )
-from ..ir.torch_op import FACTORIES
 from . import activations, converters, movement  # noqa: F401  (each enters its converters into the table)
 from .builder import Builder, Unsupported, Value
 from .calls import (
     Call,
     call_sources,
+    device_problem,
     first_line,
     is_inplace,
     is_random,
@@ -128,7 +128,9 @@ class Trace:
     def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one torch function on meta twins, add what it computes to the graph, give model code its result."""
         call = Call(func, self.operand(args), self.operand(kwargs))
-        self._check_device(call)
+        problem = device_problem(call, self.device)
+        if problem:
+            raise CaptureError(self.where() + problem)
         reason = f"no converter for {call.name}"
         writes = False
         if call.func in CONVERTERS and call.func not in MAY_ALIAS:
@@ -253,17 +255,6 @@ class Trace:
             self.calls[value] = call
             outputs.append(value)
         self.nodes.append(Node(op, inputs, tuple(outputs), self.path))
-
-    def _check_device(self, call: Call) -> None:
-        devices = [d for d in (*call.args, *call.kwargs.values()) if isinstance(d, torch.device)]
-        if any(d.type not in (self.device.type, "meta") for d in devices):
-            raise CaptureError(
-                f"{self.where()}{call.name} asks for another device than {self.device}"
-            )
-        if call.func in FACTORIES and not devices and self.device.type != "cpu":
-            raise CaptureError(
-                f"{self.where()}{call.name} makes a tensor on the CPU, x is on {self.device}"
-            )
 
     def _check_writable(self, twin: Tensor, call: Call) -> None:
         if storage(twin) in self._fixed:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from .dim import Dim, Shape, Shapes, evaluate
+from .dim import Dim, Shape, Shapes, evaluate, value_of
 from .graph import Graph, Node, walk
 from .ops import Op, ShapeError, Torch
 from .source import Source
@@ -84,18 +84,18 @@ def _infer_node(graph: Graph, node: Node, metas: Metas) -> None:
         metas.set(value, made[index])
 
 
-def resolve(op: AnyOp, shapes: Shapes) -> AnyOp:
-    """`op` with every Dim in its fields replaced by the int it is for `shapes`."""
+def resolve(op: AnyOp, shapes: Shapes | None) -> AnyOp:
+    """`op` with every Dim in its fields replaced by the int it is for `shapes` (None: by the one it was at capture)."""
     if not any(isinstance(leaf, Dim) for leaf in walk(op)):
         return op
     names = [f.name for f in dataclasses.fields(op)]  # type: ignore[arg-type]
     return type(op)(**{name: resolve_value(getattr(op, name), shapes) for name in names})
 
 
-def resolve_value(value: Any, shapes: Shapes) -> Any:
+def resolve_value(value: Any, shapes: Shapes | None) -> Any:
     """`value` with the Dims inside tuples, lists, dicts and slices replaced by ints."""
     if isinstance(value, Dim):
-        return evaluate(value.expr, shapes)
+        return value_of(value) if shapes is None else evaluate(value.expr, shapes)
     if isinstance(value, torch.Size):
         return torch.Size([resolve_value(item, shapes) for item in value])
     if isinstance(value, tuple) and hasattr(value, "_fields"):
