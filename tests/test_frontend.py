@@ -6,6 +6,7 @@ import copy
 import math
 from collections import namedtuple
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
@@ -450,6 +451,15 @@ def test_capture_inside_inference_mode() -> None:
     with torch.inference_mode():
         graph = capture(net(), (images(1, 3, 8, 8),))
     assert graph.has(conv2d=1, torch=0)
+
+
+def test_captures_in_several_threads_do_not_mix() -> None:
+    models = [nn.Sequential(*(nn.Conv2d(3, 3, 1) for _ in range(20 + i))).eval() for i in range(4)]
+    x = images(1, 3, 4, 4)
+    with ThreadPoolExecutor(4) as pool:
+        graphs = list(pool.map(lambda model: capture(model, (x,)), models * 5))
+    for model, graph in zip(models * 5, graphs, strict=True):
+        assert [node.path for node in graph.nodes] == [str(i) for i in range(len(model))]
 
 
 def test_verify_names_the_bad_node() -> None:

@@ -48,12 +48,14 @@ def _fuse(rewriter: Rewriter, node: Node, add: Add, x: int, residual: int, in_pl
 
 
 def _refusal(rewriter: Rewriter, x: int, in_place: bool, taken: set[int]) -> str:
+    if x in taken:
+        return "the convolution before it has a residual already"
     before = rewriter.producers.get(x)
     if before is None or not isinstance(before.op, (Conv2d, Linear)):
         return "made by " + ("the caller" if before is None else before.op.name)
     if before.op.act:
         return f"{before.op.name} has its activation before the addition"
-    if before.op.has_residual or x in taken:
+    if before.op.has_residual:
         return f"{before.op.name} has a residual already"
     if rewriter.only_user(x) is None:
         return f"the output of {before.op.name} is used elsewhere too"
