@@ -39,12 +39,11 @@ def add_act(x: Tensor, y: Tensor, *, act: str = "none", act_param: float = LEAKY
     _torch.check_same("add_act", x, y=y)
     code = act_code("add_act", act)
     if x.shape != y.shape:
-        try:
-            torch.broadcast_shapes(x.shape, y.shape)
-        except RuntimeError:
+        ends = zip(reversed(x.shape), reversed(y.shape), strict=False)
+        if any(a != b and 1 not in (a, b) for a, b in ends):
             raise ValueError(
                 f"add_act: x has shape {tuple(x.shape)}, y {tuple(y.shape)}, and they do not broadcast"
-            ) from None
+            )
         _torch.log.debug("add_act: torch's own op runs: shapes are to be broadcast")
         return reference(x, y, act, act_param)
     if _torch.falls_back("add_act", x, y):
@@ -55,8 +54,10 @@ def add_act(x: Tensor, y: Tensor, *, act: str = "none", act_param: float = LEAKY
 
 def _in_output_order(x: Tensor, y: Tensor) -> Tensor:
     """x, or its copy in the memory order torch would give ``x + y``: the kernel follows its first input."""
-    same = x.stride() == y.stride() or (x.is_contiguous() and y.is_contiguous())
-    if same or (x.dim() == 4 and all(t.is_contiguous(memory_format=torch.channels_last) for t in (x, y))):
+    if x.stride() == y.stride() or (x.is_contiguous() and y.is_contiguous()):
+        return x
+    last = torch.channels_last
+    if x.dim() == 4 and x.is_contiguous(memory_format=last) and y.is_contiguous(memory_format=last):
         return x
     strides = compute_elementwise_output_strides(x, y)
     if empty_result(x).stride() == strides:

@@ -18,7 +18,9 @@ def reference(tensors: Sequence[Tensor], dim: int = 1) -> Tensor:
 
 def _check(tensors: object, dim: int) -> list[Tensor]:
     if isinstance(tensors, Tensor) or not isinstance(tensors, Sequence):
-        raise TypeError(f"concat: tensors must be a sequence of Tensors, got {type(tensors).__name__}")
+        raise TypeError(
+            f"concat: tensors must be a sequence of Tensors, got {type(tensors).__name__}"
+        )
     if len(tensors) == 0:
         raise ValueError("concat: tensors is empty")
     first = tensors[0]
@@ -76,7 +78,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[list[Tensor], None]:
-    return list(grad.split(ctx.channels, 1)), None
+    return list(torch.split(grad, ctx.channels, 1)), None
 
 
 torch.library.register_fake("pycnn::concat", _fake)

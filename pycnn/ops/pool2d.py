@@ -24,6 +24,14 @@ def _pair(op: str, name: str, value: Pair, least: int) -> tuple[int, int]:
     return values[0], values[-1]
 
 
+def _stride(op: str, stride: Pair | None, kernel_size: tuple[int, int]) -> tuple[int, int]:
+    if stride is None or (
+        not isinstance(stride, int) and len(stride) == 0
+    ):  # torch's default is either
+        return kernel_size
+    return _pair(op, "stride", stride, 1)
+
+
 def _out_size(size: int, k: int, stride: int, pad: int, dilation: int, ceil_mode: bool) -> int:
     """Windows along one axis. With ceil_mode the last one must start inside the map or its leading padding."""
     out = (size + 2 * pad - dilation * (k - 1) - 1 + (stride - 1 if ceil_mode else 0)) // stride + 1
@@ -43,10 +51,8 @@ def output_shape(
     for k, pad in zip(kernel_size, padding, strict=True):
         if pad > k // 2:
             raise ValueError(f"{op}: padding={pad} is more than half of kernel_size={k}")
-    h, w = (
-        _out_size(x[axis - 2], kernel_size[axis], stride[axis], padding[axis], dilation[axis], ceil_mode)
-        for axis in (0, 1)
-    )
+    windows = zip(x[-2:], kernel_size, stride, padding, dilation, strict=True)
+    h, w = (_out_size(*window, ceil_mode) for window in windows)
     if h < 1 or w < 1:
         raise ValueError(
             f"{op}: kernel_size={tuple(kernel_size)} with dilation={tuple(dilation)} does not fit "
@@ -106,7 +112,7 @@ def max_pool2d(
         )
     x = _check_map("max_pool2d", x)
     kernel = _pair("max_pool2d", "kernel_size", kernel_size, 1)
-    strides = _pair("max_pool2d", "stride", stride, 1) if stride is not None and stride != [] else kernel
+    strides = _stride("max_pool2d", stride, kernel)
     pads = _pair("max_pool2d", "padding", padding, 0)
     dilations = _pair("max_pool2d", "dilation", dilation, 1)
     output_shape("max_pool2d", x.shape, kernel, strides, pads, dilations, ceil_mode)
@@ -149,14 +155,18 @@ def avg_pool2d(
     """
     x = _check_map("avg_pool2d", x)
     kernel = _pair("avg_pool2d", "kernel_size", kernel_size, 1)
-    strides = _pair("avg_pool2d", "stride", stride, 1) if stride is not None and stride != [] else kernel
+    strides = _stride("avg_pool2d", stride, kernel)
     pads = _pair("avg_pool2d", "padding", padding, 0)
-    if divisor_override is not None and (not isinstance(divisor_override, int) or divisor_override == 0):
-        raise ValueError(f"avg_pool2d: divisor_override={divisor_override!r} must be an integer other than 0")
-    divisor = divisor_override or 0
+    divisor = 0 if divisor_override is None else divisor_override
+    if not isinstance(divisor, int) or divisor_override == 0:
+        raise ValueError(
+            f"avg_pool2d: divisor_override={divisor!r} must be an integer other than 0"
+        )
     output_shape("avg_pool2d", x.shape, kernel, strides, pads, (1, 1), ceil_mode)
     if not _runs_kernel("avg_pool2d", x):
-        return reference(x, AVG, kernel, strides, pads, (1, 1), ceil_mode, count_include_pad, divisor)
+        return reference(
+            x, AVG, kernel, strides, pads, (1, 1), ceil_mode, count_include_pad, divisor
+        )
     y: Tensor = torch.ops.pycnn.pool2d.default(
         x, AVG, kernel, strides, pads, (1, 1), ceil_mode, count_include_pad, divisor, ""
     )
@@ -167,7 +177,9 @@ def _adaptive(op: str, mode: int, x: object, output_size: OutputSize) -> Tensor:
     x = _check_map(op, x)
     wanted = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
     if len(wanted) != 2 or any(v is not None and (not isinstance(v, int) or v < 0) for v in wanted):
-        raise ValueError(f"{op}: output_size={output_size!r} must be one or two integers >= 0 or None")
+        raise ValueError(
+            f"{op}: output_size={output_size!r} must be one or two integers >= 0 or None"
+        )
     size = [s if v is None else v for v, s in zip(wanted, x.shape[-2:], strict=True)]
     if not _runs_kernel(op, x):
         return adaptive_reference(x, mode, size)
@@ -234,10 +246,14 @@ def reference(
     return F.avg_pool2d(x, k, s, p, ceil_mode, count_include_pad, divisor_override or None)
 
 
-def adaptive_reference(x: Tensor, mode: int, output_size: Sequence[int], kernel: str = "") -> Tensor:
+def adaptive_reference(
+    x: Tensor, mode: int, output_size: Sequence[int], kernel: str = ""
+) -> Tensor:
     """torch's op for the arguments of ``torch.ops.pycnn.adaptive_pool2d``."""
     size = (output_size[0], output_size[1])
-    return F.adaptive_max_pool2d(x, size) if mode == ADAPTIVE_MAX else F.adaptive_avg_pool2d(x, size)
+    return (
+        F.adaptive_max_pool2d(x, size) if mode == ADAPTIVE_MAX else F.adaptive_avg_pool2d(x, size)
+    )
 
 
 def _fake(

@@ -17,7 +17,8 @@ const char* why_not(const AddActParams&, const Machine&) { return nullptr; }
 
 }  // namespace
 
-const AddActKernel add_act_reference{"add_act_reference", why_not, no_weights<AddActParams>,
-                                     pack_nothing<AddActParams>, no_workspace<AddActParams>, run};
+const AddActKernel add_act_reference{"add_act_reference",        why_not,
+                                     no_weights<AddActParams>,   pack_nothing<AddActParams>,
+                                     no_workspace<AddActParams>, run};
 
 }  // namespace pycnn

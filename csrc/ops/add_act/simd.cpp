@@ -1,8 +1,8 @@
 // Rows without gaps are one long row, split in whole vectors. An activation that is not a clamp is a second pass over a
 // piece that is still in L1.
+#include "ops/add_act/simd.h"
 #include "base/simd/activate.h"
 #include "base/simd/gemm.h"
-#include "ops/add_act/simd.h"
 
 namespace pycnn::PYCNN_ISA_NS {
 namespace {
@@ -43,7 +43,8 @@ const char* why_not(const AddActParams&, const Machine& m) { return why_not_isa(
 
 }  // namespace
 
-extern const AddActKernel add_act_rows{"add_act_rows_f32_" PYCNN_ISA_SUFFIX, why_not, no_weights<AddActParams>,
-                                       pack_nothing<AddActParams>, no_workspace<AddActParams>, run};
+extern const AddActKernel add_act_rows{
+    "add_act_rows_f32_" PYCNN_ISA_SUFFIX, why_not, no_weights<AddActParams>, pack_nothing<AddActParams>,
+    no_workspace<AddActParams>,           run};
 
 }  // namespace pycnn::PYCNN_ISA_NS

@@ -20,7 +20,8 @@ const char* why_not(const ConcatParams&, const Machine& m) { return why_not_isa(
 
 }  // namespace
 
-extern const ConcatKernel concat_copy{"concat_copy_f32_" PYCNN_ISA_SUFFIX, why_not, no_weights<ConcatParams>,
-                                      pack_nothing<ConcatParams>, no_workspace<ConcatParams>, run};
+extern const ConcatKernel concat_copy{
+    "concat_copy_f32_" PYCNN_ISA_SUFFIX, why_not, no_weights<ConcatParams>, pack_nothing<ConcatParams>,
+    no_workspace<ConcatParams>,          run};
 
 }  // namespace pycnn::PYCNN_ISA_NS

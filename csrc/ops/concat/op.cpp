@@ -29,8 +29,8 @@ Tensor concat(std::vector<Tensor> tensors, std::string kernel_name) {
   bool channels_last = true;
   for (const Tensor& t : tensors) channels_last = channels_last && door::suggests_channels_last(t);
   const std::vector<int64_t> sizes{n, c, h, w};
-  const Tensor y = channels_last ? door::empty_nhwc(tensors[0], n, c, h, w, true)
-                                 : torch::stable::new_empty(tensors[0], sizes);
+  const Tensor y =
+      channels_last ? door::empty_nhwc(tensors[0], n, c, h, w, true) : torch::stable::new_empty(tensors[0], sizes);
   if (y.numel() == 0) return y;
 
   ConcatParams p;

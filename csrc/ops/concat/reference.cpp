@@ -13,7 +13,7 @@ const char* why_not(const ConcatParams&, const Machine&) { return nullptr; }
 
 }  // namespace
 
-const ConcatKernel concat_reference{"concat_reference", why_not, no_weights<ConcatParams>,
-                                    pack_nothing<ConcatParams>, no_workspace<ConcatParams>, run};
+const ConcatKernel concat_reference{
+    "concat_reference", why_not, no_weights<ConcatParams>, pack_nothing<ConcatParams>, no_workspace<ConcatParams>, run};
 
 }  // namespace pycnn

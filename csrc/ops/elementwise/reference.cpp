@@ -15,7 +15,8 @@ const char* why_not(const ElementwiseParams&, const Machine&) { return nullptr; 
 
 }  // namespace
 
-const ElementwiseKernel elementwise_reference{"elementwise_reference", why_not, no_weights<ElementwiseParams>,
-                                              pack_nothing<ElementwiseParams>, no_workspace<ElementwiseParams>, run};
+const ElementwiseKernel elementwise_reference{"elementwise_reference",         why_not,
+                                              no_weights<ElementwiseParams>,   pack_nothing<ElementwiseParams>,
+                                              no_workspace<ElementwiseParams>, run};
 
 }  // namespace pycnn

@@ -1,8 +1,8 @@
 // Rows without gaps are one long row, split in whole vectors. An activation that is not a clamp is a second pass over a
 // piece that is still in L1.
+#include "ops/elementwise/simd.h"
 #include "base/simd/activate.h"
 #include "base/simd/gemm.h"
-#include "ops/elementwise/simd.h"
 
 namespace pycnn::PYCNN_ISA_NS {
 namespace {
@@ -43,7 +43,7 @@ const char* why_not(const ElementwiseParams&, const Machine& m) { return why_not
 }  // namespace
 
 extern const ElementwiseKernel elementwise_rows{
-    "elementwise_rows_f32_" PYCNN_ISA_SUFFIX, why_not, no_weights<ElementwiseParams>,
-    pack_nothing<ElementwiseParams>, no_workspace<ElementwiseParams>, run};
+    "elementwise_rows_f32_" PYCNN_ISA_SUFFIX, why_not, no_weights<ElementwiseParams>, pack_nothing<ElementwiseParams>,
+    no_workspace<ElementwiseParams>,          run};
 
 }  // namespace pycnn::PYCNN_ISA_NS

@@ -69,7 +69,7 @@ const char* why_not(const GlobalPoolParams&, const Machine& m) { return why_not_
 }  // namespace
 
 extern const GlobalPoolKernel global_pool_mean{
-    "global_pool_mean_f32_" PYCNN_ISA_SUFFIX, why_not, no_weights<GlobalPoolParams>,
-    pack_nothing<GlobalPoolParams>, no_workspace<GlobalPoolParams>, run};
+    "global_pool_mean_f32_" PYCNN_ISA_SUFFIX, why_not, no_weights<GlobalPoolParams>, pack_nothing<GlobalPoolParams>,
+    no_workspace<GlobalPoolParams>,           run};
 
 }  // namespace pycnn::PYCNN_ISA_NS

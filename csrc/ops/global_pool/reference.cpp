@@ -17,7 +17,8 @@ const char* why_not(const GlobalPoolParams&, const Machine&) { return nullptr; }
 
 }  // namespace
 
-const GlobalPoolKernel global_pool_reference{"global_pool_reference", why_not, no_weights<GlobalPoolParams>,
-                                             pack_nothing<GlobalPoolParams>, no_workspace<GlobalPoolParams>, run};
+const GlobalPoolKernel global_pool_reference{"global_pool_reference",        why_not,
+                                             no_weights<GlobalPoolParams>,   pack_nothing<GlobalPoolParams>,
+                                             no_workspace<GlobalPoolParams>, run};
 
 }  // namespace pycnn

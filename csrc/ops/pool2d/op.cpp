@@ -22,8 +22,8 @@ Pool2dParams read_sizes(const Tensor& x, int64_t mode) {
   Pool2dParams p;
   p.mode = static_cast<PoolMode>(mode);
   p.n = x.size(0), p.c = x.size(1), p.h = x.size(2), p.w = x.size(3), p.ldy = p.c;
-  STD_TORCH_CHECK(p.c > 0 && p.h > 0 && p.w > 0, kOp, ": x has an empty dimension: [", p.n, ", ", p.c, ", ", p.h,
-                  ", ", p.w, "]");
+  STD_TORCH_CHECK(p.c > 0 && p.h > 0 && p.w > 0, kOp, ": x has an empty dimension: [", p.n, ", ", p.c, ", ", p.h, ", ",
+                  p.w, "]");
   return p;
 }
 

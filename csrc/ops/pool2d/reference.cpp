@@ -35,7 +35,7 @@ const char* why_not(const Pool2dParams&, const Machine&) { return nullptr; }
 
 }  // namespace
 
-const Pool2dKernel pool2d_reference{"pool2d_reference", why_not, no_weights<Pool2dParams>,
-                                    pack_nothing<Pool2dParams>, no_workspace<Pool2dParams>, run};
+const Pool2dKernel pool2d_reference{
+    "pool2d_reference", why_not, no_weights<Pool2dParams>, pack_nothing<Pool2dParams>, no_workspace<Pool2dParams>, run};
 
 }  // namespace pycnn

@@ -103,7 +103,11 @@ const char* why_not(const Pool2dParams&, const Machine& m) { return why_not_isa(
 
 }  // namespace
 
-extern const Pool2dKernel pool2d_window{"pool2d_window_f32_" PYCNN_ISA_SUFFIX, why_not, no_weights<Pool2dParams>,
-                                        pack_nothing<Pool2dParams>, no_workspace<Pool2dParams>, run};
+extern const Pool2dKernel pool2d_window{"pool2d_window_f32_" PYCNN_ISA_SUFFIX,
+                                        why_not,
+                                        no_weights<Pool2dParams>,
+                                        pack_nothing<Pool2dParams>,
+                                        no_workspace<Pool2dParams>,
+                                        run};
 
 }  // namespace pycnn::PYCNN_ISA_NS

@@ -1,0 +1,61 @@
+"""Calls one kernel of a table by name on buffers that show a read or a write out of place."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from pycnn import _C
+
+# One below, at and above each vector width (4, 8, 16), two vectors and three lanes, and more than one block of vectors.
+EDGES = (1, 3, 4, 5, 7, 8, 9, 11, 15, 16, 17, 19, 35, 67)
+# gradcheck of a raw op, which takes fp32 alone, warns about that.
+fp32_gradcheck = pytest.mark.filterwarnings("ignore:Input #. requires gradient:UserWarning")
+
+_POISON = -7.25e33
+_GUARD = 64
+
+
+def kernels(op: str) -> list[str]:
+    """Names of the op's kernels that this machine runs."""
+    return [name for name, reason in _C.kernels(op, {}) if not str(reason).startswith("needs avx")]
+
+
+def nhwc(x: Tensor) -> Tensor:
+    """[n, c, h, w] as rows [n * h * w, c]."""
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+
+
+def nchw(rows: Tensor, n: int, h: int, w: int) -> Tensor:
+    return rows.view(n, h, w, -1).permute(0, 3, 1, 2)
+
+
+def spread(rows: Tensor, ld: int) -> Tensor:
+    """The rows `ld` apart in one buffer, with NaN between them: what is read there spoils the result."""
+    buffer = torch.full((rows.shape[0], ld), torch.nan)
+    buffer[:, : rows.shape[1]] = rows
+    return buffer
+
+
+def call(
+    op: str,
+    kernel: str,
+    params: dict[str, float],
+    x: Tensor,
+    out: tuple[int, int],
+    residual: Tensor | None = None,
+    workers: int = 1,
+) -> Tensor:
+    """Rows [out] of y; asserts that nothing was written before, after or between them.
+
+    x and residual are buffers made by `spread` for params' ldx and ldr; y's rows lie params["ldy"] apart.
+    """
+    rows, c = out
+    ldy = int(params["ldy"])
+    buffer = torch.full((2 * _GUARD + rows * ldy,), _POISON)
+    inside = buffer[_GUARD : buffer.numel() - _GUARD].view(rows, ldy)
+    r = 0 if residual is None else residual.data_ptr()
+    _C.run(op, kernel, params, x.data_ptr(), r, 0, 0, inside.data_ptr(), workers)
+    y = inside[:, :c].clone()
+    inside[:, :c] = _POISON
+    assert torch.all(buffer == _POISON), f"{kernel} wrote outside its rows"
+    return y
