@@ -1,5 +1,6 @@
-// GEMM over gathered patches: each tile of pixels is copied to rows of kh * kw * c floats first. For few input channels
-// (stems), where a tap alone is too short a run, and for contiguous NCHW inputs, which it reads directly.
+// GEMM over patches, for few input channels (stems), where a pixel alone is too short a run, and for contiguous NCHW
+// inputs. A patch is read run by run, a run being one row of the kernel: kw * c floats of NHWC, kw of a channel of NCHW.
+// Runs inside the map are read in place; those that cross its border, or are not contiguous, are copied first.
 #include "base/simd/gemm.h"
 #include "ops/conv2d/pack.h"
 #include "ops/conv2d/simd.h"
@@ -7,10 +8,19 @@
 namespace pycnn::PYCNN_ISA_NS {
 namespace {
 
-// Rows have a vector of slack: runs are copied by whole vectors, in order, so that each overwrites the last one's excess.
-int64_t row_floats(const Conv2dParams& p) { return (reduction(p) + kLanes + 15) / 16 * 16; }
+int64_t runs(const Conv2dParams& p) { return p.x_nchw ? p.group_c() * p.kh : p.kh; }
+int64_t run_floats(const Conv2dParams& p) { return p.x_nchw ? p.kw : p.kw * p.group_c(); }
+bool contiguous(const Conv2dParams& p) { return p.dw == 1 && (p.x_nchw || p.ldx == p.group_c()); }
 
-int64_t workspace(const Conv2dParams& p, int workers) { return workers * kMaxRows * row_floats(p); }
+constexpr int64_t kPointerFloats = sizeof(const float*) / sizeof(float);
+
+// A worker's share: pointers [runs][kMaxRows], a run of zeros, copied patches [kMaxRows][reduction].
+int64_t worker_floats(const Conv2dParams& p) {
+  const int64_t pointers = runs(p) * kMaxRows * kPointerFloats;
+  return (pointers + run_floats(p) + kMaxRows * reduction(p) + 15) / 16 * 16;
+}
+
+int64_t workspace(const Conv2dParams& p, int workers) { return workers * worker_floats(p); }
 
 // Columns j of the kernel that fall inside [0, w) for a patch that starts at x0.
 Range inside(int64_t x0, int64_t taps, int64_t dilation, int64_t size) {
@@ -19,60 +29,12 @@ Range inside(int64_t x0, int64_t taps, int64_t dilation, int64_t size) {
   return {begin < taps ? begin : taps, end < taps ? end : taps};
 }
 
-PYCNN_INLINE void copy(float* to, const float* from, int64_t count) {
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) store(to + i, load(from + i));
-  if (i < count) store(to + i, load_first(from + i, count - i));
-}
-PYCNN_INLINE void zero(float* to, int64_t count) {
-  for (int64_t i = 0; i < count; i += kLanes) store(to + i, Vec{});
-}
-
-struct Patch {
-  int64_t n, y0, x0;
-  Range columns;
-};
-
-// Order (i, j, c): a kernel row is one run when pixels are adjacent.
-void gather_nhwc(const Conv2dParams& p, const float* x, const Patch& at, int64_t c0, float* row) {
-  const int64_t cs = p.group_c();
-  const bool one_run = p.dw == 1 && p.ldx == cs;
-  for (int64_t i = 0; i < p.kh; ++i, row += p.kw * cs) {
-    const int64_t y = at.y0 + i * p.dh;
-    if (y < 0 || y >= p.h || at.columns.begin >= at.columns.end) {
-      zero(row, p.kw * cs);
-      continue;
-    }
-    const float* line = x + (at.n * p.h + y) * p.w * p.ldx + c0;
-    zero(row, at.columns.begin * cs);
-    if (one_run) {
-      copy(row + at.columns.begin * cs, line + (at.x0 + at.columns.begin) * cs,
-           (at.columns.end - at.columns.begin) * cs);
-    } else {
-      for (int64_t j = at.columns.begin; j < at.columns.end; ++j)
-        copy(row + j * cs, line + (at.x0 + j * p.dw) * p.ldx, cs);
-    }
-    zero(row + at.columns.end * cs, (p.kw - at.columns.end) * cs);
-  }
-}
-
-// Order (c, i, j): torch's own, a kernel row of one channel is one run.
-void gather_nchw(const Conv2dParams& p, const float* x, const Patch& at, int64_t c0, float* row) {
-  for (int64_t c = c0; c < c0 + p.group_c(); ++c)
-    for (int64_t i = 0; i < p.kh; ++i, row += p.kw) {
-      const int64_t y = at.y0 + i * p.dh;
-      if (y < 0 || y >= p.h || at.columns.begin >= at.columns.end) {
-        zero(row, p.kw);
-        continue;
-      }
-      const float* line = x + ((at.n * p.c + c) * p.h + y) * p.w + at.x0;
-      zero(row, at.columns.begin);
-      if (p.dw == 1)
-        copy(row + at.columns.begin, line + at.columns.begin, at.columns.end - at.columns.begin);
-      else
-        for (int64_t j = at.columns.begin; j < at.columns.end; ++j) row[j] = line[j * p.dw];
-      zero(row + at.columns.end, p.kw - at.columns.end);
-    }
+// Copies a run whose columns [columns) lie in the map; `line` is where column 0 of the map begins.
+void copy_run(const Conv2dParams& p, const float* line, int64_t x0, Range columns, float* to) {
+  const int64_t step = p.x_nchw ? 1 : p.ldx, width = p.x_nchw ? 1 : p.group_c();
+  for (int64_t j = 0; j < p.kw; ++j, to += width)
+    for (int64_t c = 0; c < width; ++c)
+      to[c] = j >= columns.begin && j < columns.end ? line[(x0 + j * p.dw) * step + c] : 0.0f;
 }
 
 // Where an output pixel is; divisions are paid once a tile.
@@ -87,37 +49,62 @@ struct Cursor {
   }
 };
 
-void gather(const Conv2dParams& p, const float* x, int64_t pixel, int mr, int64_t c0, float* rows) {
+struct Scratch {
+  const float** rows;  // [runs][mr]
+  const float* zeros;
+  float* copies;       // [mr][reduction]
+};
+
+// Fills scratch.rows for mr pixels from `pixel` on, channels from c0 on.
+void point(const Conv2dParams& p, const float* x, int64_t pixel, int mr, int64_t c0, const Scratch& scratch) {
+  const bool in_place = contiguous(p);
+  const int64_t count = runs(p), width = run_floats(p), step = p.x_nchw ? 1 : p.ldx;
   Cursor cursor(p, pixel);
   for (int r = 0; r < mr; ++r, cursor.next(p)) {
-    Patch at{cursor.n, cursor.oy * p.sh - p.ph, cursor.ox * p.sw - p.pw, {0, p.kw}};
-    if (at.x0 < 0 || at.x0 + (p.kw - 1) * p.dw >= p.w) at.columns = inside(at.x0, p.kw, p.dw, p.w);
-    float* row = rows + r * row_floats(p);
-    if (p.x_nchw)
-      gather_nchw(p, x, at, c0, row);
-    else
-      gather_nhwc(p, x, at, c0, row);
+    const int64_t y0 = cursor.oy * p.sh - p.ph, x0 = cursor.ox * p.sw - p.pw;
+    const bool whole = in_place && x0 >= 0 && x0 + p.kw <= p.w;
+    const Range columns = whole ? Range{0, p.kw} : inside(x0, p.kw, p.dw, p.w);
+    const float** to = scratch.rows + r;
+    int64_t i = 0, c = 0;  // run t is kernel row i, of channel c0 + c where x is NCHW
+    for (int64_t t = 0; t < count; ++t, to += mr) {
+      const int64_t y = y0 + i * p.dh;
+      if (y < 0 || y >= p.h) {
+        *to = scratch.zeros;
+      } else {
+        const float* line = p.x_nchw ? x + ((cursor.n * p.c + c0 + c) * p.h + y) * p.w
+                                     : x + (cursor.n * p.h + y) * p.w * p.ldx + c0;
+        if (whole) {
+          *to = line + x0 * step;
+        } else {
+          float* copy = scratch.copies + (r * count + t) * width;
+          copy_run(p, line, x0, columns, copy);
+          *to = copy;
+        }
+      }
+      if (++i == p.kh) i = 0, ++c;
+    }
   }
 }
 
 void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
   const Range pixels = share(p.pixels(), worker);
   if (pixels.begin >= pixels.end) return;
-  float* rows = ptrs.workspace + worker.id * kMaxRows * row_floats(p);
-  const float* pointers[kMaxRows];
-  for (int r = 0; r < kMaxRows; ++r) pointers[r] = rows + r * row_floats(p);
+  float* base = ptrs.workspace + worker.id * worker_floats(p);
+  float* zeros = base + runs(p) * kMaxRows * kPointerFloats;
+  for (int64_t i = 0; i < run_floats(p); ++i) zeros[i] = 0;
+  const Scratch scratch{reinterpret_cast<const float**>(base), zeros, zeros + run_floats(p)};
 
   const int64_t ks = p.group_k(), total = pixels.end - pixels.begin;
   const int64_t tiles = (total + kMaxRows - 1) / kMaxRows;
   Tile tile{};
-  tile.rows = pointers, tile.taps = 1, tile.depth = reduction(p), tile.panel = reduction(p) * kLanes;
+  tile.rows = scratch.rows, tile.taps = runs(p), tile.depth = run_floats(p), tile.panel = reduction(p) * kLanes;
   tile.ldr = p.ldr, tile.ldy = p.ldy, tile.n = ks;
   tile.lo = clamp_lo(p.act), tile.hi = clamp_hi(p.act);
   for (int64_t t = 0; t < tiles; ++t) {
     const Range r{pixels.begin + total * t / tiles, pixels.begin + total * (t + 1) / tiles};
     const int mr = static_cast<int>(r.end - r.begin);
     for (int64_t g = 0; g < p.groups; ++g) {
-      gather(p, ptrs.x, r.begin, mr, g * p.group_c(), rows);
+      point(p, ptrs.x, r.begin, mr, g * p.group_c(), scratch);
       tile.bias = ptrs.bias ? ptrs.bias + g * ks : nullptr;
       tile.w = ptrs.w + g * group_panels(p) * tile.panel;
       tile.y = ptrs.y + r.begin * p.ldy + g * ks;
