@@ -35,7 +35,7 @@ class Compiled:
     raw: Graph
     program: Program
     guard: _C.Guard
-    watched: list[str | None]  # by guard index: a tensor's name, or None for structure
+    watched: list[frozenset[str] | None]  # by guard index: names of tensors, or None for structure
     sizes: set[tuple[Any, ...]]  # input sizes at which a capture agreed
     generic: bool
     takes_tensor: bool  # called as model(tensor)
@@ -167,19 +167,29 @@ def _make(
     )
 
 
-def _watch(model: nn.Module, graph: Graph) -> tuple[_C.Guard, list[str | None]]:
-    """Watch every tensor the graph reads, every submodule entry and every training flag."""
-    guard, watched = _C.Guard(), list[str | None]()
+def _watch(model: nn.Module, graph: Graph) -> tuple[_C.Guard, list[frozenset[str] | None]]:
+    """Watch every tensor the graph reads, every buffer, every submodule entry and every training flag.
+
+    A training step writes running statistics without counting a version; num_batches_tracked beside them does count, so
+    a change of any buffer stands for all buffers of its module.
+    """
+    guard, watched = _C.Guard(), list[frozenset[str] | None]()
+    read: dict[int, set[str]] = {}  # id of a holder dict -> names of the tensors the graph reads from it
+    for source in graph.tensors:
+        for holder, key in graph.tensors.slots(source):
+            read.setdefault(id(holder), set()).add(source.name)
+            guard.watch_tensor(holder, key, holder[key])
+            watched.append(frozenset([source.name]))
     for module in model.modules():
         guard.watch_item(module.__dict__, "training", module.training)
         watched.append(None)
         for key, child in module._modules.items():
             guard.watch_item(module._modules, key, child)
             watched.append(None)
-    for source in graph.tensors:
-        for holder, key in graph.tensors.slots(source):
-            guard.watch_tensor(holder, key, holder[key])
-            watched.append(source.name)
+        for key, buffer in module._buffers.items():
+            if id(module._buffers) in read and buffer is not None:
+                guard.watch_tensor(module._buffers, key, buffer)
+                watched.append(frozenset(read[id(module._buffers)]))
     return guard, watched
 
 
@@ -189,10 +199,15 @@ def _renewed(graph: Compiled) -> Compiled | None:
     changed = graph.guard.changed()
     if not changed:
         return graph
-    names = {graph.watched[i] for i in changed}
-    if None in names or _kinds(graph.raw) != graph.kinds:
+    names: set[str] = set()
+    for index in changed:
+        touched = graph.watched[index]
+        if touched is None:
+            return None
+        names |= touched
+    if _kinds(graph.raw) != graph.kinds:
         return None
-    weights = graph.program.weights.without({name for name in names if name is not None})
+    weights = graph.program.weights.without(names)
     program = graph.program.with_weights(weights)
     guard, watched = _watch(graph.model, graph.raw)
     return replace(graph, program=program, guard=guard, watched=watched)
