@@ -49,11 +49,11 @@ class Timing:
     error: float
 
 
-def _torch_eager(net: nn.Module, x: Tensor) -> tuple[nn.Module, Tensor]:
+def _torch_nchw(net: nn.Module, x: Tensor) -> tuple[nn.Module, Tensor]:
     return net, x
 
 
-def _torch_channels_last(net: nn.Module, x: Tensor) -> tuple[nn.Module, Tensor]:
+def _torch_nhwc(net: nn.Module, x: Tensor) -> tuple[nn.Module, Tensor]:
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net, x.contiguous(memory_format=torch.channels_last)
 
@@ -63,8 +63,8 @@ def _pycnn(net: nn.Module, x: Tensor) -> tuple[nn.Module, Tensor]:
 
 
 ENGINES: dict[str, Callable[[nn.Module, Tensor], tuple[nn.Module, Tensor]]] = {
-    "torch": _torch_eager,
-    "torch channels_last": _torch_channels_last,
+    "torch NCHW": _torch_nchw,
+    "torch NHWC": _torch_nhwc,
     "pycnn": _pycnn,
 }
 
@@ -88,8 +88,11 @@ def compare(
         One `Timing` per workload and engine, in that order.
 
     Raises:
-        RuntimeError: a worker failed or died; the message says which and why.
+        ValueError: an unknown model.
+        RuntimeError: a worker failed or died (its own words are on stderr); the message says which.
     """
+    for workload in workloads:
+        find_model(workload.model)
     timings = []
     with ExitStack() as stack:
         workers = {name: stack.enter_context(_Worker(name)) for name in ENGINES}

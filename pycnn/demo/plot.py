@@ -12,7 +12,7 @@ from pycnn.demo.digits import Digits
 from pycnn.demo.extras import load_extra
 from pycnn.timing import ENGINES, Timing
 
-COLOURS = {"torch": "#9aa5b1", "torch channels_last": "#5c6b7a", "pycnn": "#d1495b"}
+COLOURS = {"torch NCHW": "#9aa5b1", "torch NHWC": "#5c6b7a", "pycnn": "#d1495b"}
 SHOWN = 24
 
 
@@ -57,7 +57,7 @@ def _draw_digits(figure: Any, digits: Digits, comparison: Comparison) -> None:
 def _draw_times(figure: Any, timings: list[Timing]) -> None:
     workloads = list(dict.fromkeys(t.workload for t in timings))
     figure.suptitle(
-        "time a call, against the faster torch (20th percentile; each engine its own process)"
+        "µs a call (20th percentile) and speed-up over the faster torch,\neach engine in its own process"
     )
     panels = figure.subplots(len(workloads), 1, squeeze=False)[:, 0]
     for axes, workload in zip(panels, workloads, strict=True):

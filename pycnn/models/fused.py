@@ -52,15 +52,16 @@ def fused(x: Tensor, *layers: nn.Module, residual: Tensor | None = None) -> Tens
             x = layer(x)
         return layers[-1](x if residual is None else x + residual)
 
-    Exactly that runs when gradients are on, under torch.compile or torch.export, on meta tensors and in `plain_torch`:
-    the numbers of training are torch's, and whoever traces the network sees each layer called under its module path.
+    Exactly that runs when gradients are on, under torch.compile, export, tracing or a TorchFunctionMode, and in
+    `plain_torch`: the numbers of training are torch's, and whoever captures the network sees each layer called as a
+    module under its own path.
 
     Args:
         x: input of the first layer, [n, c, h, w] where that is a convolution.
         layers: modules; the last is an activation (or `nn.Identity`) if there is a residual.
         residual: same shape as the input of the last layer.
     """
-    if _layer_by_layer(x):
+    if _layer_by_layer():
         return _one_by_one(x, layers, residual)
     start = 0
     while start < len(layers):
@@ -73,9 +74,7 @@ def fused(x: Tensor, *layers: nn.Module, residual: Tensor | None = None) -> Tens
 
 def concat(branches: list[Tensor]) -> Tensor:
     """`torch.cat(branches, dim=1)`, by `pycnn.ops` where `fused` would use it."""
-    return (
-        torch.cat(branches, dim=1) if _layer_by_layer(branches[0]) else ops.concat(branches, dim=1)
-    )
+    return torch.cat(branches, dim=1) if _layer_by_layer() else ops.concat(branches, dim=1)
 
 
 class FusedSequential(nn.Sequential):
@@ -92,8 +91,14 @@ class FusedSequential(nn.Sequential):
         return super().__getitem__(index)
 
 
-def _layer_by_layer(x: Tensor) -> bool:
-    return torch.is_grad_enabled() or x.is_meta or torch.compiler.is_compiling() or _runs_plain()
+def _layer_by_layer() -> bool:
+    return (
+        torch.is_grad_enabled()
+        or torch._C._len_torch_function_stack() > 0
+        or torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
+        or _runs_plain()
+    )
 
 
 def _one_by_one(x: Tensor, layers: tuple[nn.Module, ...], residual: Tensor | None) -> Tensor:
