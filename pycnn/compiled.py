@@ -162,9 +162,7 @@ def _make(
     generic = not raw.sizes_read and not raw.layout_read
     takes_tensor = len(args) == 1 and not kwargs and isinstance(args[0], Tensor)
     sizes = {_sizes(inputs)}
-    return Compiled(
-        model, raw, program, guard, watched, sizes, generic, takes_tensor, _kinds(raw)
-    )
+    return Compiled(model, raw, program, guard, watched, sizes, generic, takes_tensor, _kinds(raw))
 
 
 def _watch(model: nn.Module, graph: Graph) -> tuple[_C.Guard, list[frozenset[str] | None]]:
@@ -174,7 +172,9 @@ def _watch(model: nn.Module, graph: Graph) -> tuple[_C.Guard, list[frozenset[str
     a change of any buffer stands for all buffers of its module.
     """
     guard, watched = _C.Guard(), list[frozenset[str] | None]()
-    read: dict[int, set[str]] = {}  # id of a holder dict -> names of the tensors the graph reads from it
+    read: dict[
+        int, set[str]
+    ] = {}  # id of a holder dict -> names of the tensors the graph reads from it
     for source in graph.tensors:
         for holder, key in graph.tensors.slots(source):
             read.setdefault(id(holder), set()).add(source.name)
@@ -219,8 +219,9 @@ def _kinds(graph: Graph) -> list[tuple[Any, ...] | None]:
     for source in graph.tensors:
         for holder, key in graph.tensors.slots(source):
             t = holder.get(key)
-            known = isinstance(t, Tensor)
-            kinds.append((t.shape, t.stride(), t.dtype, t.device) if known else None)
+            kinds.append(
+                (t.shape, t.stride(), t.dtype, t.device) if isinstance(t, Tensor) else None
+            )
     return kinds
 
 

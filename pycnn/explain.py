@@ -106,7 +106,9 @@ def _report(compiled: Compiled, inputs: list[Tensor]) -> Report:
     return Report(tuple(steps), tuple(fallbacks), notes, peak, packed, program.threads())
 
 
-def _stand_ins(segment: Segment, known: Mapping[int, Tensor], shapes: Mapping[int, Shape]) -> list[Tensor]:
+def _stand_ins(
+    segment: Segment, known: Mapping[int, Tensor], shapes: Mapping[int, Shape]
+) -> list[Tensor]:
     """Tensors with the formats the segment will see; where torch makes them, contiguous ones."""
     template = next(iter(known.values()))
     return [

@@ -25,7 +25,7 @@ def recompute(
     inputs = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
     parameters = [p for p in model.parameters() if p.requires_grad]
     job = _Job(model, compiled, leaves, spec, len(inputs))
-    outputs = _Recompute.apply(job, *inputs, *parameters)
+    outputs = _Recompute.apply(job, *inputs, *parameters)  # type: ignore[no-untyped-call]
     return job.rebuild(outputs)
 
 
@@ -85,9 +85,7 @@ class _Recompute(torch.autograd.Function):
             ]
             outputs = job.original(inputs)
         pairs = [
-            (y, g)
-            for y, g in zip(outputs, grads, strict=True)
-            if g is not None and y.requires_grad
+            (y, g) for y, g in zip(outputs, grads, strict=True) if g is not None and y.requires_grad
         ]
         wanted = [
             (i, t)

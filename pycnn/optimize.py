@@ -43,7 +43,9 @@ class OptimizedModule(nn.Module):
         if len(args) == 1 and not kwargs:
             x = args[0]
             if type(x) is Tensor and not torch.is_grad_enabled():
-                direct = self._calls.get((x.shape, x.stride(), x.dtype, x.device, torch.get_num_threads()))
+                direct = self._calls.get(
+                    (x.shape, x.stride(), x.dtype, x.device, torch.get_num_threads())
+                )
                 if direct is not None and self._plain(x) and direct[0].holds():
                     return direct[1](x)
         return super().__call__(*args, **kwargs)
@@ -112,7 +114,7 @@ class OptimizedModule(nn.Module):
             self.__dict__["_compiled"], self.__dict__["_calls"] = None, {}
 
     @property
-    def training(self) -> bool:  # type: ignore[override]
+    def training(self) -> bool:
         """The model's own flag."""
         return bool(self._model.training)
 
@@ -131,8 +133,8 @@ class OptimizedModule(nn.Module):
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
         return self._model.load_state_dict(*args, **kwargs)
 
-    def named_modules(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Module]]:  # type: ignore[override]
-        return self._model.named_modules(*args, **kwargs)
+    def named_modules(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Module]]:
+        yield from self._model.named_modules(*args, **kwargs)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> OptimizedModule:
         self._model._apply(fn, recurse)
@@ -166,13 +168,15 @@ def _watched() -> bool:
     """A torch mode wants to see torch's own calls: tracing, capture, autocast."""
     return bool(
         torch.is_autocast_enabled("cpu")
-        or torch.jit.is_tracing()
+        or torch._C._get_tracing_state() is not None
         or torch._C._len_torch_function_stack()
         or torch._C._len_torch_dispatch_stack()
     )
 
 
-def optimize(model: nn.Module, *, strict: bool = False, threads: int | None = None) -> OptimizedModule:
+def optimize(
+    model: nn.Module, *, strict: bool = False, threads: int | None = None
+) -> OptimizedModule:
     """A module that computes what `model` computes in eval, several times faster.
 
     Equivalent to: ``model`` itself (same inputs, outputs, memory formats, state_dict, gradients).

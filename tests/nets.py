@@ -92,7 +92,9 @@ class Outputs(nn.Module):
         super().__init__()
         self.body = conv_bn(3, 16)
 
-    def forward(self, x: Tensor, scale: float = 1.0, *, extra: Tensor | None = None) -> dict[str, Any]:
+    def forward(
+        self, x: Tensor, scale: float = 1.0, *, extra: Tensor | None = None
+    ) -> dict[str, Any]:
         y = self.body(x)
         if extra is not None:
             y = y + extra

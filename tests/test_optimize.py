@@ -19,7 +19,9 @@ SHAPES = [(1, 3, 20, 20), (2, 3, 20, 20), (1, 3, 33, 21), (3, 3, 8, 12)]
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("make", [Branches, Views])
-def test_any_shape_and_format(make: type[nn.Module], memory_format: torch.memory_format, shape: tuple[int, ...]) -> None:
+def test_any_shape_and_format(
+    make: type[nn.Module], memory_format: torch.memory_format, shape: tuple[int, ...]
+) -> None:
     net = settle(make())
     x = torch.randn(shape).to(memory_format=memory_format)
     ref = truth(net, x)
@@ -37,7 +39,9 @@ def test_one_module_takes_many_shapes() -> None:
         for shape in (*SHAPES, *reversed(SHAPES), (1, 3, 64, 64)):
             x = torch.randn(shape)
             assert error(opt(x), truth(net, x)) <= 1e-5
-    assert len(opt._compiled.graphs) == 1, "sizes read from tensors are symbolic: one graph serves all"
+    assert len(opt._compiled.graphs) == 1, (
+        "sizes read from tensors are symbolic: one graph serves all"
+    )
 
 
 def test_a_branch_on_a_size_is_captured_again() -> None:
@@ -64,7 +68,9 @@ def test_views_as_inputs(view: str) -> None:
         "crop": lambda: torch.randn(2, 3, 30, 30)[:, :, 4:24, 3:23],
         "stride0": lambda: torch.randn(1, 1, 20, 20).expand(2, 3, 20, 20),
         "transposed": lambda: torch.randn(2, 3, 20, 20).transpose(2, 3),
-        "narrow_channels": lambda: torch.randn(2, 8, 20, 20).to(memory_format=torch.channels_last)[:, 2:5],
+        "narrow_channels": lambda: torch.randn(2, 8, 20, 20).to(memory_format=torch.channels_last)[
+            :, 2:5
+        ],
         "negative": lambda: torch.randn(2, 3, 20, 20, dtype=torch.cfloat).conj().imag,
     }[view]()
     opt = pycnn.optimize(net)
@@ -96,7 +102,12 @@ def test_keyword_optional_and_constant_arguments() -> None:
     net = settle(Outputs())
     opt, x, extra = pycnn.optimize(net), torch.randn(2, 3, 9, 9), torch.randn(2, 16, 9, 9)
     with torch.inference_mode():
-        for args, kwargs in (((x,), {}), ((x, 2.0), {}), ((x,), {"extra": extra}), ((x,), {"scale": 0.5, "extra": extra})):
+        for args, kwargs in (
+            ((x,), {}),
+            ((x, 2.0), {}),
+            ((x,), {"extra": extra}),
+            ((x,), {"scale": 0.5, "extra": extra}),
+        ):
             torch.testing.assert_close(opt(*args, **kwargs)["map"], net(*args, **kwargs)["map"])
 
 
@@ -209,7 +220,13 @@ def test_other_dtypes_and_empty_batches_are_torchs() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [torch.randn(1, 4, 8, 8), torch.randn(3, 8), torch.randn(1, 3, 2, 2), torch.ones(1, 3, 8, 8, dtype=torch.int32)]
+    "bad",
+    [
+        torch.randn(1, 4, 8, 8),
+        torch.randn(3, 8),
+        torch.randn(1, 3, 2, 2),
+        torch.ones(1, 3, 8, 8, dtype=torch.int32),
+    ],
 )
 def test_a_wrong_input_raises_what_the_model_raises(bad: Tensor) -> None:
     net = settle(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()))

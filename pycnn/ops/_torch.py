@@ -52,7 +52,9 @@ def check_tensor(op: str, name: str, value: object, ranks: Sequence[int] = ()) -
         raise TypeError(f"{op}: {name} must be a Tensor, got {type(value).__name__}")
     if ranks and value.dim() not in ranks:
         wanted = " or ".join(map(str, ranks))
-        raise ValueError(f"{op}: {name} must have {wanted} dimensions, got shape {tuple(value.shape)}")
+        raise ValueError(
+            f"{op}: {name} must have {wanted} dimensions, got shape {tuple(value.shape)}"
+        )
 
 
 def check_same(op: str, x: Tensor, **others: Tensor | None) -> None:

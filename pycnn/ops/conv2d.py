@@ -63,7 +63,9 @@ def output_shape(
         padded = size[axis] + padding[axis] + padding[axis + 2]
         span = dilation[axis] * (kernel[axis] - 1) + 1
         if span > padded:
-            raise ValueError(f"conv2d: the kernel spans {span} pixels, the padded input has {padded}")
+            raise ValueError(
+                f"conv2d: the kernel spans {span} pixels, the padded input has {padded}"
+            )
         out.append((padded - span) // stride[axis] + 1)
     return n, k, out[0], out[1]
 
@@ -138,7 +140,9 @@ def conv2d(
         raise ValueError(f"conv2d: bias has shape {tuple(bias.shape)}, expected ({shape[1]},)")
     expected = shape if x.dim() == 4 else shape[1:]
     if residual is not None and tuple(residual.shape) != expected:
-        raise ValueError(f"conv2d: residual has shape {tuple(residual.shape)}, the output {expected}")
+        raise ValueError(
+            f"conv2d: residual has shape {tuple(residual.shape)}, the output {expected}"
+        )
     if _torch.falls_back("conv2d", x, weight, bias, residual) or weight.numel() == 0:
         return reference(
             x, weight, bias, residual, strides, pads, dilations, groups, act, act_param
@@ -156,7 +160,11 @@ def fold_batch_norm(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor
     scale = torch.rsqrt(bn.running_var.double() + bn.eps)
     if bn.weight is not None:
         scale = scale * bn.weight.double()
-    shift = -bn.running_mean.double() if conv.bias is None else conv.bias.double() - bn.running_mean.double()
+    shift = (
+        -bn.running_mean.double()
+        if conv.bias is None
+        else conv.bias.double() - bn.running_mean.double()
+    )
     bias = shift * scale
     if bn.bias is not None:
         bias = bias + bn.bias.double()
@@ -191,10 +199,16 @@ def conv_bn_act(
     Raises: ValueError: as :func:`conv2d`, or act is unknown.
     """
     act_code("conv_bn_act", act)
-    watched = torch.overrides._get_current_function_mode() is not None or torch.jit.is_tracing()
+    watched = torch._C._len_torch_function_stack() > 0 or torch._C._get_tracing_state() is not None
     batch_stats = bn is not None and (bn.training or bn.running_mean is None)
     hooked = any(m is not None and (m._forward_hooks or m._forward_pre_hooks) for m in (conv, bn))
-    if watched or batch_stats or hooked or conv.padding_mode != "zeros" or torch.compiler.is_compiling():
+    if (
+        watched
+        or batch_stats
+        or hooked
+        or conv.padding_mode != "zeros"
+        or torch.compiler.is_compiling()
+    ):
         return _composition(x, conv, bn, act, residual)
     tensors = [*conv.parameters(), *(bn.parameters() if bn is not None else ())]
     if _torch.falls_back("conv_bn_act", x, residual, *tensors):

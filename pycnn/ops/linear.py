@@ -13,7 +13,12 @@ _NAMES = {code: name for name, code in ACTS.items()}
 
 
 def reference(
-    x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, act: str, act_param: float
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    act: str,
+    act_param: float,
 ) -> Tensor:
     """The torch composition."""
     y = F.linear(x, weight, bias)

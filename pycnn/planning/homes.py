@@ -79,7 +79,9 @@ def is_alias(node: Node, shapes: Shapes) -> bool:
     return isinstance(node.op, (Flatten, Reshape)) and same_memory(source) and source[1:2] != (1,)
 
 
-def assign(segment: Segment, shapes: Shapes, formats: dict[int, bool], nchw: dict[int, bool]) -> Homes:
+def assign(
+    segment: Segment, shapes: Shapes, formats: dict[int, bool], nchw: dict[int, bool]
+) -> Homes:
     """Homes of all values. `formats`: channels_last wanted of outputs; `nchw`: inputs that are NCHW."""
     homes = Homes(shapes)
     for i, v in enumerate(segment.inputs):

@@ -24,7 +24,16 @@ from pycnn.ir import (
 from pycnn.planning import params as fields
 from pycnn.planning.check import check
 from pycnn.planning.formats import propagate
-from pycnn.planning.homes import FLOAT, Home, Homes, Rows, assign, is_alias, pixel_stride, same_memory
+from pycnn.planning.homes import (
+    FLOAT,
+    Home,
+    Homes,
+    Rows,
+    assign,
+    is_alias,
+    pixel_stride,
+    same_memory,
+)
 from pycnn.planning.memory import Block, place
 from pycnn.planning.params import Params
 from pycnn.planning.segments import Segment
@@ -140,7 +149,9 @@ class _Lowering:
         else:
             self._reshape(node, shape, y)
 
-    def _conv2d(self, op: Conv2d | BatchNorm, node: Node, shape: Shape, y_shape: Shape, y: Home) -> None:
+    def _conv2d(
+        self, op: Conv2d | BatchNorm, node: Node, shape: Shape, y_shape: Shape, y: Home
+    ) -> None:
         if isinstance(op, BatchNorm):
             params, residual = fields.batch_norm(shape), False
         else:
@@ -152,7 +163,9 @@ class _Lowering:
             x = self.nhwc(node.inputs[0], node)
         self._dense("conv2d", node, {**params, "x_nchw": int(x.nchw)}, x, y, residual)
 
-    def _dense(self, op: str, node: Node, params: Params, x: Home, y: Home, has_residual: bool) -> None:
+    def _dense(
+        self, op: str, node: Node, params: Params, x: Home, y: Home, has_residual: bool
+    ) -> None:
         residual = self.nhwc(node.inputs[1], node) if has_residual else None
         if residual is not None:
             params = {**params, "ldr": residual.ld}
@@ -239,7 +252,12 @@ def lower(
     plan, arena = _build(segment, work.steps, homes, workers, pool)
     wanted = [(tuple(shapes[v]), formats[v]) for v in segment.outputs]
     return Lowered(
-        plan, tuple(work.steps), tuple(s for s, _ in wanted), tuple(f for _, f in wanted), arena, workers
+        plan,
+        tuple(work.steps),
+        tuple(s for s, _ in wanted),
+        tuple(f for _, f in wanted),
+        arena,
+        workers,
     )
 
 

@@ -52,7 +52,7 @@ def linear(op: Linear, x: Shape, y: Shape) -> Params:
 def pool2d(op: Pool2d | AdaptivePool2d, x: Shape, y: Shape) -> Params:
     n, c, h, w = x
     mode = _POOL_MODES[op.mode, isinstance(op, AdaptivePool2d)]
-    params = {"mode": mode, "n": n, "h": h, "w": w, "c": c, "oh": y[2], "ow": y[3]}
+    params: Params = {"mode": mode, "n": n, "h": h, "w": w, "c": c, "oh": y[2], "ow": y[3]}
     if isinstance(op, AdaptivePool2d):
         return params
     (kh, kw), (sh, sw), (ph, pw), (dh, dw) = op.kernel, op.stride, op.padding, op.dilation
@@ -84,11 +84,17 @@ def multiplies(op: str, params: Params) -> float:
     """Multiply-adds of a step, or the floats it moves for those that have none."""
     p = params
     if op == "conv2d":
-        return p["n"] * p["oh"] * p["ow"] * p["k"] * (p["c"] // p["groups"]) * p.get("kh", 1) * p.get("kw", 1)
+        return (
+            p["n"]
+            * p["oh"]
+            * p["ow"]
+            * p["k"]
+            * (p["c"] // p["groups"])
+            * p.get("kh", 1)
+            * p.get("kw", 1)
+        )
     if op == "linear":
         return p["m"] * p["c"] * p["k"]
     if op == "pool2d":
         return p["n"] * p["oh"] * p["ow"] * p["c"] * p.get("kh", 1) * p.get("kw", 1) / 4
     return p.get("n", 1) * p.get("pixels", p.get("h", 1) * p.get("w", 1)) * p["c"] / 4
-
-

@@ -56,6 +56,7 @@ class Weights:
 
     def _pack(self, node: Node, kernel: str, params: dict[str, float]) -> Packed:
         op = node.op
+        bias: Tensor | None
         if isinstance(op, BatchNorm):
             weight, bias = _scale_shift(op.norm, self._tensors)
         else:
