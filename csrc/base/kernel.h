@@ -64,14 +64,15 @@ const Kernel<Params>& pick(KernelList<Params> list, const Params& params, const 
   return *list.items[list.count - 1];
 }
 
+// static: kernel sources are built for several instruction sets, and none may export what another could be linked to.
 template <class Params>
-int64_t no_weights(const Params&) {
+static int64_t no_weights(const Params&) {
   return 0;
 }
 template <class Params>
-void pack_nothing(const Params&, const float*, float*) {}
+static void pack_nothing(const Params&, const float*, float*) {}
 template <class Params>
-int64_t no_workspace(const Params&, int) {
+static int64_t no_workspace(const Params&, int) {
   return 0;
 }
 
