@@ -121,7 +121,7 @@ sizes = st.integers(1, 9)
 pairs = st.tuples(st.integers(1, 4), st.integers(1, 4))
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=250, deadline=None, derandomize=True)
 @given(
     size=st.tuples(sizes, sizes),
     k=st.tuples(st.integers(1, 6), st.integers(1, 6)),
@@ -262,7 +262,7 @@ def test_opcheck(name: str, rest: tuple[Any, ...], last: bool) -> None:
 
 
 def test_gradcheck() -> None:
-    x = torch.randn(2, 2, 5, 6, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(1, 2, 4, 5, dtype=torch.float64, requires_grad=True)
     for call in (
         lambda x: ops.max_pool2d(x, 3, 2, 1, ceil_mode=True),
         lambda x: ops.avg_pool2d(x, 3, 2, 1, True, False),
