@@ -286,6 +286,58 @@ def test_a_branch_on_values_is_refused_even_if_the_model_catches_it() -> None:
         capture(Fn(forward), (images(1, 3, 4, 4),))
 
 
+class Keeps(nn.Module):
+    """Keeps state in every way a module can."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how, self.calls, self.seen = how, 0, []
+        self.register_buffer("total", torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        if self.how == "last":
+            self.last = x
+        elif self.how == "seen":
+            self.seen.append(x)
+        elif self.how == "total":
+            self.total = self.total + x.sum()
+        return x * 2
+
+
+@pytest.mark.parametrize("how", ["last", "seen", "total", "nothing"])
+def test_a_model_that_keeps_tensors_is_refused_and_restored(how: str) -> None:
+    inner = Keeps(how)
+    total = inner.total
+    model = nn.Sequential(nn.ReLU(), inner)
+    if how == "nothing":
+        capture(model, (images(1, 3, 4, 4),))
+    else:
+        with pytest.raises(CaptureError, match=rf"keeps a tensor in 1\.{how}"):
+            capture(model, (images(1, 3, 4, 4),))
+    assert not hasattr(inner, "last")
+    assert inner.seen == []
+    assert inner.total is total
+    assert inner.calls == 0
+
+
+def test_hooks_and_hidden_tensors_are_refused() -> None:
+    x = images(1, 3, 4, 4)
+    model = net()
+    model[2].register_forward_hook(lambda module, args, result: None)
+    with pytest.raises(CaptureError, match="2 has a forward hook"):
+        capture(model, (images(1, 3, 8, 8),))
+
+    class Box:
+        def __init__(self, x: Tensor) -> None:
+            self.x = x
+
+    with pytest.raises(CaptureError, match="an argument is a Box"):
+        capture(Fn(lambda self, x, box: x + box.x), (x, Box(x)))
+    with pytest.raises(CaptureError, match="returns a Box"):
+        capture(Fn(lambda self, x: Box(x)), (x,))
+
+
 def test_hooks_are_gone_after_a_refusal() -> None:
     with pytest.raises(CaptureError):
         capture(Fn(lambda self, x: x.sum().item()), (images(1, 3, 4, 4),))

@@ -1,4 +1,4 @@
-"""One call of a torch function, with operands in place of tensors."""
+"""One call of a torch function, with operands in place of tensors; what refuses a capture."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from torch import Tensor
 from ..ir import Ref, Source, Torch
 from ..ir.torch_op import FACTORIES
 from .builder import Value
+
+
+class CaptureError(RuntimeError):
+    """The model cannot be captured as one graph; the message is the reason, in one sentence."""
 
 
 @dataclass(frozen=True)

@@ -13,19 +13,23 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode
 
 from ..ir import (
+    TENSOR,
     Const,
     Graph,
+    InputTree,
     OutputLeaf,
     TensorTable,
     flatten_input,
     flatten_output,
+    is_plain,
     recording_guards,
     verify,
 )
-from ..ir.tree import InputTree
 from .aliases import expose_aliases
+from .calls import CaptureError
 from .questions import ask
-from .trace import CaptureError, Trace
+from .trace import Trace
+from .untouched import untouched
 
 _PLAIN = (Tensor, nn.Parameter)
 
@@ -42,6 +46,8 @@ def capture(
     leaves, input_tree = flatten_input(args, dict(kwargs or {}))
     tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
     _check_inputs(tensors)
+    _check_constants(input_tree)
+    _check_hooks(model)
     trace = Trace(TensorTable(model), tensors[0].device)
     twins = iter([trace.add_input(tensor) for tensor in tensors])
     leaves = [next(twins) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
@@ -64,10 +70,33 @@ def _check_inputs(tensors: list[Tensor]) -> None:
         raise CaptureError("autocast is on: torch picks the dtype of every op")
 
 
+def _check_constants(input_tree: InputTree) -> None:
+    for constant in input_tree.constants:
+        if constant is not TENSOR and not is_plain(constant) and not callable(constant):
+            raise CaptureError(
+                f"an argument is a {type(constant).__name__}, which may hold tensors"
+            )
+
+
+def _check_hooks(model: nn.Module) -> None:
+    """Hooks would run once, now, and never again."""
+    for path, module in model.named_modules():
+        if module._forward_hooks or module._forward_pre_hooks:
+            raise CaptureError(
+                f"{path or 'the model'} has a forward hook, which must run at each call"
+            )
+
+
 def _run(trace: Trace, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     mode = _Mode(trace)
     try:
-        with torch.inference_mode(False), torch.no_grad(), _module_paths(trace, model), mode:
+        with (
+            torch.inference_mode(False),
+            torch.no_grad(),
+            untouched(model),
+            _module_paths(trace, model),
+            mode,
+        ):
             result = model(*args, **kwargs)
     except CaptureError:
         raise
@@ -133,6 +162,10 @@ def _graph(
     outputs: list[OutputLeaf] = []
     for leaf in leaves:
         if not isinstance(leaf, Tensor):
+            if not is_plain(leaf):
+                raise CaptureError(
+                    f"the model returns a {type(leaf).__name__}, which may hold tensors"
+                )
             outputs.append(Const(leaf))
             continue
         value = trace.value_of(leaf)

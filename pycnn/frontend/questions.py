@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ..ir import Dim
-from .trace import CaptureError, Trace
+from .calls import CaptureError
+from .trace import Trace
 
 Question = Callable[..., Any]
 

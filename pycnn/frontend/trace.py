@@ -31,6 +31,7 @@ from . import activations, converters, movement  # noqa: F401  (each enters its 
 from .builder import Builder, Unsupported, Value
 from .calls import (
     Call,
+    CaptureError,
     call_sources,
     device_problem,
     first_line,
@@ -42,10 +43,6 @@ from .calls import (
     torch_op,
 )
 from .table import CONVERTERS, MAY_ALIAS
-
-
-class CaptureError(RuntimeError):
-    """The model cannot be captured as one graph; the message is the reason, in one sentence."""
 
 
 class Trace:

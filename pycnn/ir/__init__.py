@@ -42,7 +42,16 @@ from .ops import (
 from .shapes import infer_shapes, resolve, resolve_value, same_structure
 from .source import Source, TensorTable, meta_like
 from .torch_op import on_device, run_torch_op, tensors_in
-from .tree import TENSOR, Const, InputTree, OutputLeaf, OutputTree, flatten_input, flatten_output
+from .tree import (
+    TENSOR,
+    Const,
+    InputTree,
+    OutputLeaf,
+    OutputTree,
+    flatten_input,
+    flatten_output,
+    is_plain,
+)
 from .verify import GraphError, verify
 
 __all__ = [
@@ -90,6 +99,7 @@ __all__ = [
     "folded_weight",
     "infer_shapes",
     "is_effect",
+    "is_plain",
     "meta_like",
     "on_device",
     "producers",

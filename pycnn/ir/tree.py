@@ -6,6 +6,7 @@ import copy
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import torch
@@ -73,7 +74,7 @@ def flatten_output(result: Any) -> tuple[list[Any], OutputTree]:
     leaves: list[Any] = []
     nested = []
     for index, leaf in enumerate(top):
-        if not dataclasses.is_dataclass(leaf) or isinstance(leaf, type):
+        if not _is_bare_dataclass(leaf):
             leaves.append(leaf)
             continue
         names = tuple(f.name for f in dataclasses.fields(leaf))
@@ -81,6 +82,33 @@ def flatten_output(result: Any) -> tuple[list[Any], OutputTree]:
         leaves += inner
         nested.append((index, leaf, names, subtree))
     return leaves, OutputTree(spec, tuple(nested))
+
+
+def _is_bare_dataclass(leaf: Any) -> bool:
+    """A dataclass instance with no attributes besides its fields."""
+    if not dataclasses.is_dataclass(leaf) or isinstance(leaf, type):
+        return False
+    return set(getattr(leaf, "__dict__", ())) <= {f.name for f in dataclasses.fields(leaf)}
+
+
+_PLAIN = (
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    Enum,
+    slice,
+    range,
+    type(None),
+    torch.dtype,
+    torch.device,
+)
+
+
+def is_plain(leaf: Any) -> bool:
+    """Whether `leaf` is of a kind that cannot hide a tensor."""
+    return isinstance(leaf, (*_PLAIN, torch.memory_format, torch.layout))
 
 
 @dataclass(frozen=True)
