@@ -1,0 +1,175 @@
+"""The `pycnn` command: results, JSON, one-sentence errors, exit status."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+import pycnn
+from pycnn import cli
+from pycnn.demo import DemoResult
+from pycnn.demo.compare import WORKLOADS, Comparison
+from pycnn.timing import ENGINES, Timing
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli.app, list(arguments))
+
+
+def demo_result(different=0):
+    comparison = Comparison(360, 0.98, 0.98, different, 1e-7, 2e-7, 3.0, 0.01, (1,) * 360)
+    timings = [
+        Timing(w, name, 1e-5 * i, 2e-5 * i, 3e-5 * i, 9, 1e-7)
+        for w in WORKLOADS
+        for i, name in enumerate(ENGINES, start=1)
+    ]
+    return DemoResult(comparison, timings, None)
+
+
+def test_list_json_has_the_models_and_their_parameter_counts():
+    rows = {row["name"]: row for row in json.loads(run("list", "--json").stdout)}
+    assert list(rows) == pycnn.list_models()
+    assert rows["resnet18"]["parameters"] == 11_689_512
+    assert rows["lenet_like"] == {
+        "name": "lenet_like", "input_size": [1, 28, 28], "num_classes": 10, "parameters": 44_426,
+    }  # fmt: skip
+
+
+def test_list_table_is_filtered():
+    result = run("list", "resnet*")
+    assert result.exit_code == 0
+    assert "25,557,032" in result.stdout  # resnet50
+    assert "small_cnn" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["list", "zzz*"], "pycnn: no model matches 'zzz*'; `pycnn list` shows all\n"),
+        (["explain", "resnet81"], "pycnn: unknown model 'resnet81': did you mean 'resnet18'"),
+        (["explain", "resnet18", "--batch", "0"], "Invalid value for '--batch'"),
+        (["demo", "--epochs", "many"], "Invalid value for '--epochs'"),
+        (["frobnicate"], "No such command 'frobnicate'"),
+    ],
+)
+def test_errors_are_said_on_stderr(arguments, message):
+    result = run(*arguments)
+    assert result.exit_code == (1 if message.startswith("pycnn:") else 2)
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+def test_explain_shows_every_convolution():
+    report = json.loads(
+        run("explain", "small_cnn", "--batch", "2", "--size", "16", "--json").stdout
+    )
+    convs = [
+        step for step in report["steps"] if "features" in step["path"] and step["op"] == "conv2d"
+    ]
+    assert [step["output"] for step in convs] == [
+        [2, 32, 16, 16], [2, 32, 16, 16], [2, 64, 8, 8], [2, 64, 8, 8], [2, 128, 4, 4],
+    ]  # fmt: skip
+    assert report["fallbacks"] == []
+    assert "features.14" in run("explain", "small_cnn").stdout
+
+
+def test_env_names_versions_and_machine():
+    facts = json.loads(run("env", "--json").stdout)
+    assert facts["pycnn"] == pycnn.__version__
+    assert facts["isa"] in facts["isas"]
+    assert facts["isa"] in run("env").stdout
+
+
+def test_demo_prints_figures_and_its_status_says_if_predictions_are_equal(monkeypatch):
+    monkeypatch.setattr(cli, "run_demo", lambda console, **options: demo_result())
+    result = run("demo")
+    assert result.exit_code == 0
+    assert "360 of 360 predictions equal" in result.stdout
+    assert "0.33×" in result.stdout  # the third engine takes thrice the first's 20 µs
+
+    monkeypatch.setattr(cli, "run_demo", lambda console, **options: demo_result(different=2))
+    result = run("demo", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["digits"]["different"] == 2
+    assert result.stderr == "pycnn: 2 of 360 predictions differ from torch's\n"
+
+
+def test_demo_options_reach_the_demo(monkeypatch, tmp_path):
+    given = []
+
+    def record(console, **options):
+        given.append(options)
+        return demo_result()
+
+    monkeypatch.setattr(cli, "run_demo", record)
+    run("demo", "--epochs", "3", "--out", str(tmp_path), "--seconds", "0.25")
+    run("demo", "--no-plot")
+    assert given[0] == {"epochs": 3, "out": tmp_path, "seconds": 0.25}
+    assert given[1]["out"] is None
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        ("sklearn.datasets", "pycnn: the demo needs scikit-learn, which cannot be imported"),
+        ("matplotlib.figure", "pycnn: the demo needs matplotlib, which cannot be imported"),
+    ],
+)
+def test_a_missing_extra_is_one_sentence(monkeypatch, tmp_path, module, message):
+    monkeypatch.setitem(sys.modules, module, None)
+    result = run("demo", "--epochs", "1", "--out", str(tmp_path))
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert "pip install 'pycnn[demo]'" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_folder_that_is_a_file_is_one_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    result = run("demo", "--out", str(tmp_path / "file"))
+    assert result.exit_code == 1
+    assert result.stderr.startswith("pycnn: ")
+    assert str(tmp_path / "file") in result.stderr
+
+
+def test_python_m_pycnn_and_a_reader_that_leaves():
+    listing = subprocess.Popen(
+        [sys.executable, "-m", "pycnn", "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    listing.stdout.close()
+    assert b"Traceback" not in listing.stderr.read()
+    listing.stderr.close()
+    listing.wait()
+    found = subprocess.run(
+        [sys.executable, "-m", "pycnn", "list", "lenet*"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "44,426" in found.stdout
+
+
+def test_ctrl_c_is_status_130_and_leaves_no_file(tmp_path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "pycnn", "demo", "--epochs", "100000", "--out", str(out)]
+    demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        while not out.exists():  # made just before training starts
+            assert demo.poll() is None, demo.communicate()
+            time.sleep(0.05)
+        demo.send_signal(signal.SIGINT)
+        stdout, stderr = demo.communicate(timeout=60)
+    finally:
+        demo.kill()
+        demo.wait()
+    assert demo.returncode == 130
+    assert "pycnn: interrupted" in stderr
+    assert "Traceback" not in stderr
+    assert stdout == ""
+    assert list(out.iterdir()) == []

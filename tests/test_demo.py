@@ -1,0 +1,145 @@
+"""The demo and its timing, in small: real training, real processes, few turns."""
+
+import json
+import subprocess
+
+import pytest
+import torch
+from rich.console import Console
+
+from pycnn import timing
+from pycnn.demo import plot, run_demo
+from pycnn.demo.compare import WORKLOADS, speedup, train_and_compare
+from pycnn.demo.digits import load_digits
+from pycnn.timing import ENGINES, Workload, compare
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    out = tmp_path_factory.mktemp("demo") / "new" / "folder"
+    return run_demo(Console(stderr=True), out=out, rounds=1, seconds=0.0)
+
+
+def test_digits_are_split_by_class_and_disjoint():
+    digits = load_digits()
+    assert digits.train_x.shape == (1437, 1, 28, 28)
+    assert digits.test_x.shape == (360, 1, 28, 28)
+    assert digits.train_x.min() >= -1 and digits.train_x.max() <= 1
+    share = digits.train_y.bincount() / len(digits.train_y) - digits.test_y.bincount() / len(
+        digits.test_y
+    )
+    assert share.abs().max() < 0.005
+    train = {x.numpy().tobytes() for x in digits.train_x}
+    assert not any(x.numpy().tobytes() in train for x in digits.test_x)
+    again = load_digits()
+    assert torch.equal(again.test_x, digits.test_x) and torch.equal(again.train_y, digits.train_y)
+
+
+def test_accuracy_and_equal_predictions(result):
+    found = result.comparison
+    assert found.images == len(found.predictions) == 360
+    assert found.accuracy_torch == found.accuracy_pycnn >= 0.97
+    assert found.different == 0
+    assert found.error_pycnn <= 1e-5
+    right = (torch.tensor(found.predictions) == load_digits().test_y).double().mean()
+    assert float(right) == found.accuracy_pycnn
+
+
+def test_every_engine_ran_every_workload_exactly(result):
+    rows = [(t.workload, t.engine) for t in result.timings]
+    assert rows == [(workload, engine) for workload in WORKLOADS for engine in ENGINES]
+    for t in result.timings:
+        assert 0 < t.min_s <= t.p20_s <= t.median_s
+        assert t.calls >= 3
+        assert t.error <= 1e-5
+
+
+def test_record_is_json_and_the_plot_a_png(result):
+    record = json.loads(json.dumps(result.record()))
+    assert record["timings"][0]["workload"] == {"model": "lenet_like", "batch": 1}
+    assert record["plot"] == str(result.plot)
+    assert result.plot.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    assert [p.name for p in result.plot.parent.iterdir()] == ["demo.png"]
+
+
+def test_an_interrupted_plot_leaves_the_old_file(result, monkeypatch, tmp_path):
+    path = tmp_path / "demo.png"
+    path.write_bytes(b"old")
+
+    def interrupted(source, target):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(plot.os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        plot.write_plot(path, load_digits(), result.comparison, result.timings)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_demo_leaves_the_callers_threads_and_random_state(result):
+    before = torch.get_num_threads(), torch.get_rng_state()
+    comparison, _ = train_and_compare(epochs=1)
+    assert comparison.accuracy_torch < result.comparison.accuracy_torch  # one epoch is not twenty
+    assert torch.get_num_threads() == before[0]
+    assert torch.equal(torch.get_rng_state(), before[1])
+
+
+class FakeWorker:
+    """Answers 1 ms, 2 ms, ... and notes whom it was asked."""
+
+    asked: list[str] = []
+
+    def __init__(self, engine):
+        self.engine = engine
+
+    def ask(self, workload, seconds):
+        FakeWorker.asked.append(self.engine)
+        return {"seconds": [i / 1000 for i in range(10, 0, -1)], "error": 0.5}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+
+def test_turns_go_forwards_and_backwards_and_all_calls_count(monkeypatch):
+    monkeypatch.setattr(timing, "_Worker", FakeWorker)
+    monkeypatch.setattr(FakeWorker, "asked", [])
+    turns = []
+    found = compare([Workload("small_cnn", 1)], rounds=2, on_turn=lambda: turns.append(1))
+    names = list(ENGINES)
+    assert FakeWorker.asked == names + names[::-1]
+    assert len(turns) == 2 * len(names)
+    first = found[0]
+    assert (first.min_s, first.p20_s, first.median_s) == (0.001, 0.003, 0.006)
+    assert (first.calls, first.error) == (20, 0.5)
+    assert speedup(first, found) == 1.0
+
+
+def test_an_interrupt_ends_the_workers(monkeypatch):
+    started = []
+
+    class Noted(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            started.append(self)
+
+    monkeypatch.setattr(timing.subprocess, "Popen", Noted)
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compare([Workload("lenet_like", 1)], seconds=0.0, on_turn=interrupt)
+    assert len(started) == len(ENGINES)
+    assert all(process.returncode is not None for process in started)
+
+
+def test_a_dead_worker_and_an_unknown_model_are_one_sentence():
+    with timing._Worker("pycnn") as worker:
+        worker.process.kill()
+        with pytest.raises(RuntimeError, match="the process of 'pycnn' ended with status -9"):
+            worker.ask(Workload("lenet_like", 1), 0.0)
+    with pytest.raises(ValueError, match="unknown model 'resnet19'"):
+        compare([Workload("resnet19", 1)])
