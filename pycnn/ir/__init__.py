@@ -36,9 +36,9 @@ from .ops import (
     Pool2d,
     Ref,
     Reshape,
-    ShapeError,
     Torch,
 )
+from .shape_rules import ShapeError
 from .shapes import infer_shapes, resolve, resolve_value, same_structure
 from .source import Source, TensorTable, meta_like
 from .torch_op import on_device, run_torch_op, tensors_in

@@ -12,15 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from .dim import Shape
+from .shape_rules import ShapeError, check_rank, check_same, window_count
 from .source import Source, TensorTable
 
 Int2 = tuple[int, int]
 Pads = tuple[int, int, int, int]  # top, left, bottom, right
 Mode = Literal["max", "avg"]
-
-
-class ShapeError(ValueError):
-    """The graph does not hold for these shapes; the message says which node and why."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class Conv2d(Op):
     """y = act(norms(conv2d(pad(x), weight) + bias) + residual).
 
     Inputs: x [n, c, h, w], and with `has_residual` r [n, k, oh, ow].  `norms` are folded into weight and bias by
-    `passes.folded_weight`.  `weight_shape` is set where the tensor is a Linear's [k, c*kh*kw], to be viewed as
+    `folded_weight`.  `weight_shape` is set where the tensor is a Linear's [k, c*kh*kw], to be viewed as
     [k, c, kh, kw].
     """
 
@@ -82,7 +79,7 @@ class Conv2d(Op):
     weight_shape: tuple[int, int, int, int] | None = None
 
     def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
-        n, c, h, w = _rank(shapes[0], 4, self.name)
+        n, c, h, w = check_rank(shapes[0], 4, self.name)
         k, group_c, kh, kw = self.weight_shape or tensors.shape(self.weight)
         if k * group_c * kh * kw != math.prod(tensors.shape(self.weight)):
             raise ShapeError(f"conv2d: {self.weight} cannot be viewed as {[k, group_c, kh, kw]}")
@@ -91,10 +88,10 @@ class Conv2d(Op):
                 f"conv2d: x has c={c}, the weight takes {group_c} * groups={self.groups}"
             )
         top, left, bottom, right = self.padding
-        oh = _window(h + top + bottom, kh, self.stride[0], self.dilation[0], self.name)
-        ow = _window(w + left + right, kw, self.stride[1], self.dilation[1], self.name)
+        oh = window_count(h + top + bottom, kh, self.stride[0], self.dilation[0], self.name)
+        ow = window_count(w + left + right, kw, self.stride[1], self.dilation[1], self.name)
         if self.has_residual:
-            _same(shapes[1], (n, k, oh, ow), "conv2d: residual")
+            check_same(shapes[1], (n, k, oh, ow), "conv2d: residual")
         return ((n, k, oh, ow),)
 
 
@@ -130,7 +127,7 @@ class Linear(Op):
             raise ShapeError(f"linear: x has shape {list(shapes[0])}, the weight takes c={c}")
         out = (*shapes[0][:-1], k)
         if self.has_residual:
-            _same(shapes[1], out, "linear: residual")
+            check_same(shapes[1], out, "linear: residual")
         return (out,)
 
 
@@ -149,7 +146,7 @@ class Pool2d(Op):
     divisor_override: int | None = None
 
     def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
-        n, c, h, w = _rank(shapes[0], 4, self.name)
+        n, c, h, w = check_rank(shapes[0], 4, self.name)
         return ((n, c, self._out(h, 0), self._out(w, 1)),)
 
     def _out(self, size: int, axis: int) -> int:
@@ -174,7 +171,7 @@ class AdaptivePool2d(Op):
     output_size: Int2
 
     def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
-        n, c, _, _ = _rank(shapes[0], 4, self.name)
+        n, c, _, _ = check_rank(shapes[0], 4, self.name)
         return ((n, c, *self.output_size),)
 
 
@@ -195,7 +192,7 @@ class Add(Op):
     act: Act = Act()
 
     def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
-        _same(shapes[1], shapes[0], "add: the second operand")
+        check_same(shapes[1], shapes[0], "add: the second operand")
         return (shapes[0],)
 
 
@@ -210,7 +207,9 @@ class Concat(Op):
     def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
         first, d = shapes[0], self.dim
         for shape in shapes[1:]:
-            _same((*shape[:d], first[d], *shape[d + 1 :]), first, f"concat(dim={d}): an operand")
+            check_same(
+                (*shape[:d], first[d], *shape[d + 1 :]), first, f"concat(dim={d}): an operand"
+            )
         return ((*first[:d], sum(shape[d] for shape in shapes), *first[d + 1 :]),)
 
 
@@ -288,23 +287,3 @@ class Torch(Op):
     mutates: tuple[int, ...] = ()
     effect: bool = False
     view: bool = False
-
-
-def _rank(shape: Shape, rank: int, name: str) -> Shape:
-    if len(shape) != rank:
-        raise ShapeError(f"{name}: x must have {rank} axes, got shape {list(shape)}")
-    return shape
-
-
-def _window(padded: int, kernel: int, stride: int, dilation: int, name: str) -> int:
-    reach = dilation * (kernel - 1) + 1
-    if padded < reach:
-        raise ShapeError(
-            f"{name}: kernel {kernel} with dilation {dilation} is larger than the padded size {padded}"
-        )
-    return (padded - reach) // stride + 1
-
-
-def _same(shape: Shape, expected: Shape, what: str) -> None:
-    if tuple(shape) != tuple(expected):
-        raise ShapeError(f"{what} has shape {list(shape)}, expected {list(expected)}")

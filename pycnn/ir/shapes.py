@@ -10,7 +10,8 @@ import torch
 
 from .dim import Dim, Shape, Shapes, evaluate, value_of
 from .graph import Graph, Node, walk
-from .ops import Op, ShapeError, Torch
+from .ops import Op, Torch
+from .shape_rules import ShapeError
 from .source import Source
 from .torch_op import run_torch_op
 from .tree import same_constant

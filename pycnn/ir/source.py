@@ -44,7 +44,7 @@ class TensorTable:
             self._register(model)
 
     def _register(self, model: nn.Module) -> None:
-        for path, module in model.named_modules(remove_duplicate=False):
+        for path, module in model.named_modules():
             prefix = f"{path}." if path else ""
             for key, child in module._modules.items():
                 self._modules.append((module._modules, key, child))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 from ..ir import Graph, Node, Note, Shape, consumers, infer_shapes, producers, sized_values
 
@@ -18,7 +19,6 @@ class Rewriter:
         self.producers = producers(graph)
         self.consumers = consumers(graph)
         self.outputs = set(graph.output_values())
-        self.sized = sized_values(graph)
         self.position = {value: i for i, node in enumerate(graph.nodes) for value in node.outputs}
         self._pass_name = pass_name
         self._edits: dict[int, tuple[Node, ...]] = {}  # position -> what stands there instead
@@ -26,6 +26,11 @@ class Rewriter:
         self._same_shape = dict(graph.same_shape)
         self._dtypes = dict(graph.dtypes)
         self._notes: list[Note] = []
+
+    @cached_property
+    def sized(self) -> set[int]:
+        """Values whose sizes something still names."""
+        return sized_values(self.graph)
 
     def only_user(self, value: int) -> Node | None:
         """The node that alone reads `value`, once; None if there are more, or it is a graph output."""

@@ -1,0 +1,29 @@
+"""Small rules that the ops' shape inference shares; each raises ShapeError with the values."""
+
+from __future__ import annotations
+
+from .dim import Shape
+
+
+class ShapeError(ValueError):
+    """The graph does not hold for these shapes; the message says which node and why."""
+
+
+def check_rank(shape: Shape, rank: int, name: str) -> Shape:
+    if len(shape) != rank:
+        raise ShapeError(f"{name}: x must have {rank} axes, got shape {list(shape)}")
+    return shape
+
+
+def window_count(padded: int, kernel: int, stride: int, dilation: int, name: str) -> int:
+    reach = dilation * (kernel - 1) + 1
+    if padded < reach:
+        raise ShapeError(
+            f"{name}: kernel {kernel} with dilation {dilation} is larger than the padded size {padded}"
+        )
+    return (padded - reach) // stride + 1
+
+
+def check_same(shape: Shape, expected: Shape, what: str) -> None:
+    if tuple(shape) != tuple(expected):
+        raise ShapeError(f"{what} has shape {list(shape)}, expected {list(expected)}")
