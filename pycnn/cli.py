@@ -146,7 +146,7 @@ def env(as_json: Json = False) -> None:
 @command("demo")
 def demo(
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of training.")] = 20,
-    out: Annotated[Path, typer.Option(help="Folder for demo.png.")] = Path(),
+    out: Annotated[Path, typer.Option(help="Folder for demo.png.")] = Path("demo"),
     no_plot: Annotated[bool, typer.Option("--no-plot", help="Write no demo.png.")] = False,
     seconds: Annotated[
         float, typer.Option(min=0, help="Length of each of the 4 turns of an engine.")

@@ -291,3 +291,14 @@ def test_plain_torch_is_over_after_an_error(monkeypatch):
     with torch.inference_mode():
         fused(torch.zeros(1, 4), nn.Linear(4, 4))
     assert called == [1]
+
+
+def test_export_sees_torchs_own_ops_only():
+    torch.manual_seed(0)
+    net = ours.InceptionLikeBlock(8).eval()
+    x = torch.randn(2, 8, 7, 7)
+    with torch.no_grad():
+        exported = torch.export.export(net, (x,))
+        assert not [node for node in exported.graph.nodes if "pycnn" in str(node.target)]
+        with plain_torch():
+            assert torch.equal(exported.module()(x), net(x))

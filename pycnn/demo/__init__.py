@@ -59,7 +59,7 @@ def run_demo(
     console: Console,
     *,
     epochs: int = 20,
-    out: Path | None = Path("."),
+    out: Path | None = Path("demo"),
     rounds: int = 4,
     seconds: float = 0.5,
 ) -> DemoResult:
