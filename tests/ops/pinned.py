@@ -36,6 +36,15 @@ def spread(rows: Tensor, ld: int) -> Tensor:
     return buffer
 
 
+def pack(op: str, kernel: str, params: dict[str, float], weight: Tensor) -> Tensor:
+    """The kernel's weights; asserts that packing writes all of them and nothing after."""
+    size = _C.packed_size(op, kernel, params)
+    packed = torch.full((size + _GUARD,), _POISON)
+    _C.pack(op, kernel, params, weight.data_ptr(), packed.data_ptr())
+    assert torch.all((packed == _POISON) == (torch.arange(size + _GUARD) >= size))
+    return packed
+
+
 def call(
     op: str,
     kernel: str,
@@ -44,17 +53,21 @@ def call(
     out: tuple[int, int],
     residual: Tensor | None = None,
     workers: int = 1,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """Rows [out] of y; asserts that nothing was written before, after or between them.
 
-    x and residual are buffers made by `spread` for params' ldx and ldr; y's rows lie params["ldy"] apart.
+    x and residual are buffers made by `spread` for params' ldx and ldr; y's rows lie params["ldy"] apart. weight,
+    contiguous, is packed first.
     """
     rows, c = out
     ldy = int(params["ldy"])
     buffer = torch.full((2 * _GUARD + rows * ldy,), _POISON)
     inside = buffer[_GUARD : buffer.numel() - _GUARD].view(rows, ldy)
-    r = 0 if residual is None else residual.data_ptr()
-    _C.run(op, kernel, params, x.data_ptr(), r, 0, 0, inside.data_ptr(), workers)
+    packed = None if weight is None else pack(op, kernel, params, weight)
+    r, w, b = (0 if t is None else t.data_ptr() for t in (residual, packed, bias))
+    _C.run(op, kernel, params, x.data_ptr(), r, w, b, inside.data_ptr(), workers)
     y = inside[:, :c].clone()
     inside[:, :c] = _POISON
     assert torch.all(buffer == _POISON), f"{kernel} wrote outside its rows"

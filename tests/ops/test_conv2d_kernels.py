@@ -1,0 +1,304 @@
+"""Every kernel of conv2d's table, called by name, against F.conv2d in fp64."""
+
+import dataclasses
+import functools
+
+import pinned
+import pytest
+import tolerance
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pycnn import _C, ops
+
+KERNELS = pinned.kernels("conv2d")
+LANES = {"avx512": 16, "avx2": 8, "baseline": 4, "reference": 4}
+ROWS = {"avx512": 14, "avx2": 6, "baseline": 6, "reference": 6}
+SLOPE = 0.3
+
+
+@dataclasses.dataclass(frozen=True)
+class Conv:
+    """A problem; padding is (top, left, bottom, right)."""
+
+    c: int
+    k: int
+    h: int = 1
+    w: int = 1
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    n: int = 1
+
+    @property
+    def reduction(self) -> int:
+        return self.c // self.groups * self.kernel[0] * self.kernel[1]
+
+    def suits(self, kernel: str, nchw: bool = False) -> bool:
+        if "depthwise" in kernel:
+            return self.groups == self.c == self.k and not nchw
+        if "igemm" in kernel:
+            return self.c // self.groups >= 8 and not nchw
+        return True
+
+    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """torch's convolution."""
+        top, left, bottom, right = self.padding
+        x = F.pad(x, (left, right, top, bottom))
+        return F.conv2d(x, weight, bias, self.stride, 0, self.dilation, self.groups)
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    x: Tensor
+    weight: Tensor
+    bias: Tensor
+    residual: Tensor
+
+
+@functools.cache
+def problem(conv: Conv) -> Problem:
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(conv.n, conv.c, conv.h, conv.w, generator=g)
+    weight = torch.randn(conv.k, conv.c // conv.groups, *conv.kernel, generator=g)
+    bias = torch.randn(conv.k, generator=g)
+    return Problem(x, weight, bias, torch.randn(conv(x, weight, bias).shape, generator=g))
+
+
+@functools.cache
+def expected(conv: Conv, with_bias: bool, with_residual: bool) -> tuple[Tensor, Tensor]:
+    """fp64's result before the activation, and its bound."""
+    p = problem(conv)
+    x, weight, bias = p.x.double(), p.weight.double(), p.bias.double() * with_bias
+    residual = p.residual.double() * with_residual
+    magnitude = conv(x.abs(), weight.abs(), bias.abs()) + residual.abs()
+    return conv(x, weight, bias) + residual, tolerance.sums(conv.reduction, magnitude)
+
+
+def run(
+    kernel: str,
+    conv: Conv,
+    p: Problem,
+    *,
+    act: str = "none",
+    gap: int = 5,
+    nchw: bool = False,
+    with_bias: bool = True,
+    with_residual: bool = True,
+    workers: int = 1,
+) -> Tensor:
+    """y [n, k, oh, ow]; the pixels of x, residual and y lie in wider rows, with NaN between, before and after."""
+    n, k, oh, ow = p.residual.shape
+    (kh, kw), (sh, sw), (dh, dw) = conv.kernel, conv.stride, conv.dilation
+    params = {
+        "n": n, "h": conv.h, "w": conv.w, "c": conv.c, "k": k, "kh": kh, "kw": kw, "oh": oh, "ow": ow,
+        "sh": sh, "sw": sw, "ph": conv.padding[0], "pw": conv.padding[1], "dh": dh, "dw": dw, "groups": conv.groups,
+        "ldx": conv.c + gap, "ldr": k + 2 * gap, "ldy": k + 3 * gap, "x_nchw": int(nchw),
+        "act": ops.ACTS[act], "act_param": SLOPE,
+    }  # fmt: skip
+    rows = p.x.reshape(1, -1) if nchw else pinned.spread(pinned.nhwc(p.x), conv.c + gap)
+    guarded = F.pad(rows, (0, 0, 1, 1), value=torch.nan)
+    y = pinned.call(
+        "conv2d",
+        kernel,
+        params,
+        guarded[1:-1],
+        (n * oh * ow, k),
+        pinned.spread(pinned.nhwc(p.residual), k + 2 * gap) if with_residual else None,
+        workers,
+        p.weight,
+        p.bias if with_bias else None,
+    )
+    return pinned.nchw(y, n, oh, ow)
+
+
+def check(kernel: str, conv: Conv, nchw: bool = False, gap: int = 5, extras: bool = True) -> None:
+    y = run(kernel, conv, problem(conv), nchw=nchw, gap=gap, with_bias=extras, with_residual=extras)
+    tolerance.check(y, *expected(conv, extras, extras))
+
+
+def isa(kernel: str) -> str:
+    return kernel.rsplit("_", 1)[1]
+
+
+def edges(lanes: int) -> tuple[int, ...]:
+    return lanes - 1, lanes, lanes + 1, 2 * lanes + 3, 8 * lanes + 1
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_every_number_of_pixels_and_panels(kernel: str) -> None:
+    lanes, rows = LANES[isa(kernel)], ROWS[isa(kernel)]
+    for panels in (1, 2, 3, 5, 8, 15):
+        for pixels in (*range(1, rows + 2), 2 * rows + 1):
+            k = panels * lanes - panels % 3
+            conv = Conv(c=9, k=k, h=1, w=pixels)
+            if "depthwise" in kernel:
+                conv = Conv(c=k, k=k, h=1, w=pixels, groups=k)
+            check(kernel, conv)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_channels_at_vector_edges(kernel: str) -> None:
+    lanes = LANES[isa(kernel)]
+    for k in (1, *edges(lanes)):
+        for c in (1, 3, 7, 8, 9, *edges(lanes)):
+            conv = Conv(c, k, 3, 4, (3, 3), (1, 1), (1, 1, 1, 1))
+            if "depthwise" in kernel:
+                conv = dataclasses.replace(conv, k=c, groups=c)
+            for nchw in (False, True):
+                if conv.suits(kernel, nchw):
+                    check(kernel, conv, nchw, gap=0 if c == k else 5)
+
+
+WINDOWS = [
+    ((1, 1), (1, 1), (0, 0, 0, 0), (1, 1)),
+    ((1, 1), (2, 3), (0, 0, 0, 0), (1, 1)),
+    ((1, 1), (1, 1), (1, 0, 2, 1), (1, 1)),
+    ((3, 3), (1, 1), (1, 1, 1, 1), (1, 1)),
+    ((3, 3), (2, 2), (1, 1, 1, 1), (1, 1)),
+    ((3, 3), (2, 2), (0, 0, 1, 1), (1, 1)),
+    ((3, 3), (1, 2), (2, 0, 1, 3), (1, 1)),
+    ((3, 3), (1, 1), (2, 2, 2, 2), (2, 2)),
+    ((3, 3), (2, 1), (0, 3, 1, 2), (1, 3)),
+    ((3, 3), (1, 1), (5, 6, 4, 7), (2, 1)),  # some windows hold nothing but padding
+    ((5, 1), (1, 1), (2, 0, 2, 0), (1, 1)),
+    ((1, 7), (1, 1), (0, 3, 0, 3), (1, 1)),
+    ((2, 4), (1, 1), (0, 1, 1, 2), (1, 1)),
+    ((7, 7), (2, 2), (3, 3, 3, 3), (1, 1)),
+    ((7, 9), (1, 1), (0, 0, 0, 0), (1, 1)),  # the whole map is one window
+]
+GROUPS = [
+    (3, 20, 1),
+    (16, 17, 1),
+    (19, 19, 19),
+    (33, 33, 33),
+    (5, 15, 5),
+    (6, 34, 2),
+    (36, 8, 4),
+    (40, 70, 2),
+]  # c, k, groups
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("window", WINDOWS)
+def test_windows_strides_dilations_paddings_and_groups(kernel: str, window: tuple) -> None:
+    for c, k, groups in GROUPS:
+        conv = Conv(c, k, 7, 9, *window, groups, n=2)
+        for nchw in (False, True):
+            if conv.suits(kernel, nchw):
+                check(kernel, conv, nchw)
+                check(kernel, conv, nchw, gap=0, extras=False)
+
+
+# Weights of more than half the L2, then more pixels than one block of the table of pointers holds.
+LARGE = [
+    Conv(256, 131, 5, 6, (3, 3), (1, 1), (1, 1, 1, 1), n=2),
+    Conv(9, 20, 21, 20, (7, 7), (1, 1), (3, 3, 3, 3), n=2),
+    Conv(24, 24, 21, 20, (5, 5), (1, 1), (2, 2, 2, 2), groups=24, n=2),
+]
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_more_weights_or_pixels_than_one_block(kernel: str) -> None:
+    for conv in LARGE:
+        if conv.suits(kernel):
+            check(kernel, conv)
+
+
+def dense_or_depthwise(kernel: str) -> Conv:
+    if "depthwise" in kernel:
+        return Conv(35, 35, 5, 8, (3, 3), (1, 1), (1, 1, 1, 1), groups=35, n=2)
+    return Conv(9, 35, 5, 8, (3, 3), (1, 1), (1, 1, 1, 1), n=2)
+
+
+@pytest.mark.parametrize("act", ops.ACTS)
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_activations_bias_and_residual(kernel: str, act: str) -> None:
+    conv = dense_or_depthwise(kernel)
+    for with_bias, with_residual, gap in ((True, True, 0), (True, False, 5), (False, True, 5)):
+        before, bound = expected(conv, with_bias, with_residual)
+        y = run(
+            kernel,
+            conv,
+            problem(conv),
+            act=act,
+            gap=gap,
+            with_bias=with_bias,
+            with_residual=with_residual,
+        )
+        after = ops.apply_act(before, act, SLOPE)
+        tolerance.check(y, after, tolerance.activated(before, bound))
+
+
+@pytest.mark.parametrize("act", ops.ACTS)
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_nan_and_infinities_as_in_torch(kernel: str, act: str) -> None:
+    conv = dense_or_depthwise(kernel)
+    p = problem(conv)
+    x = p.x.clone()
+    x[0, 3, 0, 0], x[0, 5, 4, 7], x[1, 0, 2, 2] = torch.nan, torch.inf, -torch.inf
+    p = dataclasses.replace(p, x=x)
+    before = conv(x.double(), p.weight.double(), p.bias.double()) + p.residual.double()
+    tolerance.check_values(run(kernel, conv, p, act=act), ops.apply_act(before, act, SLOPE))
+
+
+BITS = [
+    Conv(9, 35, 6, 5, (3, 3), (1, 1), (1, 1, 1, 1), n=3),
+    Conv(64, 300, 2, 2, (3, 3), (1, 1), (1, 1, 1, 1), n=3),  # few pixels: shares are of outputs
+    Conv(16, 64, 1, 1, n=3),
+    Conv(6, 34, 6, 5, (3, 3), (2, 1), (1, 1, 1, 1), groups=2, n=3),
+    Conv(35, 35, 9, 8, (3, 3), (1, 1), (1, 1, 1, 1), groups=35, n=3),
+]
+
+
+@pytest.mark.parametrize("act", ["relu", "gelu"])
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_bits_do_not_depend_on_workers_or_batch(kernel: str, act: str) -> None:
+    for conv in BITS:
+        for nchw in (False, True):
+            if not conv.suits(kernel, nchw):
+                continue
+            p = problem(conv)
+            one = run(kernel, conv, p, act=act, nchw=nchw)
+            for workers in (2, 3, 7):
+                assert torch.equal(run(kernel, conv, p, act=act, nchw=nchw, workers=workers), one)
+            alone = Problem(p.x[1:2].clone(), p.weight, p.bias, p.residual[1:2])
+            image = dataclasses.replace(conv, n=1)
+            assert torch.equal(run(kernel, image, alone, act=act, nchw=nchw), one[1:2])
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_bits_do_not_depend_on_pixel_strides(kernel: str) -> None:
+    for conv in BITS:
+        if conv.suits(kernel):
+            dense = run(kernel, conv, problem(conv), act="silu", gap=0)
+            assert torch.equal(run(kernel, conv, problem(conv), act="silu", gap=3), dense)
+
+
+REFUSALS = ("needs groups == c == k", "needs an NHWC input", "needs at least 8 input channels a group")
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_kernel_takes_what_it_should_and_refuses_the_rest_in_a_sentence(kernel: str) -> None:
+    for c, k, groups in [
+        *GROUPS,
+        (8, 8, 8),
+        (7, 4, 1),
+        (8, 4, 1),
+        (16, 4, 2),
+        (14, 4, 2),
+        (8, 16, 8),
+        (1, 1, 1),
+    ]:
+        for nchw in (False, True):
+            params = {"c": c, "k": k, "groups": groups, "ldx": c, "ldy": k, "x_nchw": int(nchw)}
+            reason = dict(_C.kernels("conv2d", params))[kernel]
+            if Conv(c, k, groups=groups).suits(kernel, nchw):
+                assert reason is None
+            else:
+                assert reason in REFUSALS
+                with pytest.raises(ValueError, match=f"{kernel} refuses: {reason}"):
+                    _C.run("conv2d", kernel, params, 0, 0, 0, 0, 0, 1)
