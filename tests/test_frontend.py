@@ -321,6 +321,13 @@ def test_a_model_that_keeps_tensors_is_refused_and_restored(how: str) -> None:
     assert inner.calls == 0
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_torchscript_is_refused() -> None:
+    scripted = torch.jit.trace(nn.Conv2d(3, 3, 1), images(1, 3, 4, 4))
+    with pytest.raises(CaptureError, match="0 is TorchScript"):
+        capture(nn.Sequential(scripted, nn.ReLU()), (images(1, 3, 4, 4),))
+
+
 def test_hooks_and_hidden_tensors_are_refused() -> None:
     x = images(1, 3, 4, 4)
     model = net()
@@ -385,7 +392,9 @@ def test_a_branch_on_a_size_is_guarded() -> None:
 def test_second_capture_tells_generic_from_specialised() -> None:
     generic = Fn(lambda self, x: x.reshape(x.shape[0], x.shape[1], -1) * 2)
     hidden = Fn(lambda self, x: sum((x * i for i in range(x.shape[0])), x))
+    added = Fn(lambda self, x: x + torch.linspace(0, 1, x.shape[3]))
     a, b = (images(2, 3, 4, 4),), (images(3, 3, 5, 6),)
+    assert ir.same_structure(capture(added, a), capture(added, b))
     assert ir.same_structure(capture(generic, a), capture(generic, b))
     assert not ir.same_structure(capture(hidden, a), capture(hidden, b))
     shaped = Fn(lambda self, x: F.relu(x) + torch.full((1,), float(x.shape[2])))

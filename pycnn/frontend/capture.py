@@ -47,7 +47,7 @@ def capture(
     tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
     _check_inputs(tensors)
     _check_constants(input_tree)
-    _check_hooks(model)
+    _check_modules(model)
     trace = Trace(TensorTable(model), tensors[0].device)
     twins = iter([trace.add_input(tensor) for tensor in tensors])
     leaves = [next(twins) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
@@ -78,9 +78,11 @@ def _check_constants(input_tree: InputTree) -> None:
             )
 
 
-def _check_hooks(model: nn.Module) -> None:
-    """Hooks would run once, now, and never again."""
+def _check_modules(model: nn.Module) -> None:
+    """Hooks would run once, now, and never again; TorchScript calls no function that a mode sees."""
     for path, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise CaptureError(f"{path or 'the model'} is TorchScript, whose calls cannot be seen")
         if module._forward_hooks or module._forward_pre_hooks:
             raise CaptureError(
                 f"{path or 'the model'} has a forward hook, which must run at each call"

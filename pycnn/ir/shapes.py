@@ -137,10 +137,14 @@ def _same_op(a: Op, b: Op) -> bool:
     """Equal, with Sources compared by name (the two graphs have tables of their own)."""
     if type(a) is not type(b):
         return False
-    left, right = list(walk(a)), list(walk(b))
+    left, right = (list(walk([getattr(op, name) for name in _compared(op)])) for op in (a, b))
     return len(left) == len(right) and all(
         _same_leaf(x, y) for x, y in zip(left, right, strict=True)
     )
+
+
+def _compared(op: Op) -> list[str]:
+    return [f.name for f in dataclasses.fields(op) if f.compare]  # type: ignore[arg-type]
 
 
 def _same_leaf(a: Any, b: Any) -> bool:
