@@ -174,6 +174,7 @@ def test_calls(name: str, function: Callable[[Tensor], Tensor], counts: dict[str
     assert all(n.op.reason for n in graph.nodes if isinstance(n.op, ir.Torch))
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
 @pytest.mark.parametrize("kernel", [1, 2, (3, 4), (5, 2)])
 @pytest.mark.parametrize("dilation", [1, 2])
 def test_same_padding_even_kernels_are_asymmetric(kernel: int, dilation: int) -> None:

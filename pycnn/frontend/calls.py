@@ -82,28 +82,24 @@ def call_sources(call: Call) -> list[Source]:
     return found
 
 
-_RANDOM = (
-    "rand",
-    "dropout",
-    "bernoulli",
-    "normal",
-    "multinomial",
-    "exponential",
-    "uniform",
-    "poisson",
+_RANDOM = frozenset(
+    [
+        "bernoulli",
+        "normal",
+        "multinomial",
+        "exponential",
+        "uniform",
+        "poisson",
+        "rrelu",
+        "gumbel_softmax",
+    ]
 )
 
 
 def is_random(call: Call) -> bool:
-    return any(word in call.name for word in _RANDOM)
-
-
-def is_inplace(func: Callable[..., Any]) -> bool:
-    """Whether the function's name says that it writes its first operand: relu_, __iadd__."""
-    name = getattr(func, "__name__", "")
-    if name.startswith("__"):
-        return name.startswith("__i")
-    return name.endswith("_")
+    """Whether the call draws random numbers, so that dropping it would shift those of later calls."""
+    name = call.name.rstrip("_")
+    return name in _RANDOM or name.startswith("rand") or "dropout" in name
 
 
 def first_line(error: Exception) -> str:
