@@ -102,6 +102,14 @@ def is_random(call: Call) -> bool:
     return name in _RANDOM or name.startswith("rand") or "dropout" in name
 
 
+def is_inplace(func: Callable[..., Any]) -> bool:
+    """Whether the function's name says that it writes its first operand: relu_, __iadd__."""
+    name = getattr(func, "__name__", "")
+    if name.startswith("__"):
+        return name.startswith("__i")
+    return name.endswith("_")
+
+
 def first_line(error: Exception) -> str:
     """The first line of an error's text, or its kind if it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
