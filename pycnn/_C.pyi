@@ -24,6 +24,8 @@ def run(
     workers: int,
 ) -> None: ...
 
+def measure_fma(workers: int) -> float: ...
+
 class Plan:
     def __init__(
         self,

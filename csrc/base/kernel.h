@@ -41,10 +41,10 @@ struct Ptrs {
 template <class Params>
 struct Kernel {
   const char* name;
-  const char* (*why_not)(const Params&, const Machine&);        // null: it takes the problem; else a sentence
-  int64_t (*packed_size)(const Params&);                        // floats of packed weights; 0: no weights
-  void (*pack)(const Params&, const float* w, float* packed);   // w: torch's order, contiguous
-  int64_t (*workspace)(const Params&, int workers);             // floats, all workers together
+  const char* (*why_not)(const Params&, const Machine&);       // null: it takes the problem; else a sentence
+  int64_t (*packed_size)(const Params&);                       // floats of packed weights; 0: no weights
+  void (*pack)(const Params&, const float* w, float* packed);  // w: torch's order, contiguous
+  int64_t (*workspace)(const Params&, int workers);            // floats, all workers together
   void (*run)(const Params&, const Ptrs&, Worker);
 };
 

@@ -16,8 +16,8 @@ namespace {
 Isa detect_isa() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl"))
     return Isa::kAvx512;
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Isa::kAvx2;
 #endif
@@ -30,8 +30,7 @@ Isa forced_isa(Isa hardware) {
   for (const Isa isa : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {
     if (std::string(text) != isa_name(isa)) continue;
     if (isa > hardware)
-      throw std::runtime_error("PYCNN_ISA=" + std::string(text) + ": this machine has only " +
-                               isa_name(hardware));
+      throw std::runtime_error("PYCNN_ISA=" + std::string(text) + ": this machine has only " + isa_name(hardware));
     return isa;
   }
   throw std::runtime_error("PYCNN_ISA=" + std::string(text) + " is not one of baseline, avx2, avx512");
@@ -54,8 +53,8 @@ int quota_cores() {
 int usable_cores() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set)
-                                                          : static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+  int cores =
+      sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
   if (const int quota = quota_cores(); quota > 0) cores = std::min(cores, quota);
   return std::max(1, cores);
 }

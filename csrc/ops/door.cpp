@@ -76,8 +76,7 @@ Rows rows_along(const Tensor& x, const Tensor& y) {
   return rows;
 }
 
-const float* read_vector(const char* op, const char* name, const std::optional<Tensor>& t, int64_t size,
-                         Tensor& keep) {
+const float* read_vector(const char* op, const char* name, const std::optional<Tensor>& t, int64_t size, Tensor& keep) {
   if (!t.has_value()) return nullptr;
   check_float_cpu(op, name, *t, 1);
   STD_TORCH_CHECK(t->size(0) == size, op, ": ", name, " has ", t->size(0), " values, expected ", size);

@@ -2,7 +2,11 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <chrono>
+
 #include "base/machine.h"
+#include "base/simd/probe.h"
 #include "runtime/guard.h"
 #include "runtime/op_table.h"
 #include "runtime/plan.h"
@@ -28,8 +32,7 @@ Slot read_slot(const SlotTuple& tuple) {
                                                              {"output", Slot::kOutput}};
   const auto name = py::cast<std::string>(tuple[0]);
   for (const auto& [text, kind] : kinds)
-    if (name == text)
-      return {kind, py::cast<int64_t>(tuple[1]), tuple.size() > 2 ? py::cast<int64_t>(tuple[2]) : 0};
+    if (name == text) return {kind, py::cast<int64_t>(tuple[1]), tuple.size() > 2 ? py::cast<int64_t>(tuple[2]) : 0};
   throw py::value_error("unknown slot kind '" + name + "'");
 }
 
@@ -73,8 +76,8 @@ T* address(uintptr_t value) {
   return reinterpret_cast<T*>(value);
 }
 
-void run_kernel(const std::string& op, const std::string& name, const py::dict& values, uintptr_t x,
-                uintptr_t residual, uintptr_t w, uintptr_t bias, uintptr_t y, int workers) {
+void run_kernel(const std::string& op, const std::string& name, const py::dict& values, uintptr_t x, uintptr_t residual,
+                uintptr_t w, uintptr_t bias, uintptr_t y, int workers) {
   const Bound b = bind_kernel(op, name, values);
   if (const char* reason = b.kernel.why_not(b.kernel.kernel, b.params.get()))
     throw py::value_error(name + " refuses: " + reason);
@@ -82,8 +85,9 @@ void run_kernel(const std::string& op, const std::string& name, const py::dict& 
   struct Call {
     const Bound& bound;
     Ptrs ptrs;
-  } call{b, {address<float>(x), address<float>(residual), address<float>(w), address<float>(bias), address<float>(y),
-             workspace.data()}};
+  } call{b,
+         {address<float>(x), address<float>(residual), address<float>(w), address<float>(bias), address<float>(y),
+          workspace.data()}};
   const py::gil_scoped_release release;
   parallel(
       workers, Backend::kPool,
@@ -94,9 +98,8 @@ void run_kernel(const std::string& op, const std::string& name, const py::dict& 
       &call);
 }
 
-void add_step(Plan& plan, const std::string& op, const std::string& kernel, const py::dict& values,
-              const SlotTuple& x, const SlotTuple& residual, const SlotTuple& w, const SlotTuple& bias,
-              const SlotTuple& y) {
+void add_step(Plan& plan, const std::string& op, const std::string& kernel, const py::dict& values, const SlotTuple& x,
+              const SlotTuple& residual, const SlotTuple& w, const SlotTuple& bias, const SlotTuple& y) {
   plan.add(op, kernel, read_params(find_op(op), values),
            {read_slot(x), read_slot(residual), read_slot(w), read_slot(bias), read_slot(y)});
 }
@@ -115,6 +118,28 @@ void run_single(Plan& plan, uintptr_t input, uintptr_t output) {
   void* out = address<void>(output);
   const py::gil_scoped_release release;
   plan.run(&in, &out);
+}
+
+int64_t fma_probe(int64_t rounds) {
+#if defined(__x86_64__)
+  if (machine().isa == Isa::kAvx512) return isa_avx512::fma_probe(rounds);
+  if (machine().isa == Isa::kAvx2) return isa_avx2::fma_probe(rounds);
+#endif
+  return isa_baseline::fma_probe(rounds);
+}
+
+// fp32 operations a second of `workers` threads together, the best of a few runs of some milliseconds.
+double measure_fma(int workers) {
+  constexpr int64_t kRounds = 2000000;
+  double best = 0;
+  for (int attempt = 0; attempt < 10; ++attempt) {
+    const auto start = std::chrono::steady_clock::now();
+    parallel(workers, Backend::kPool, [](void*, Worker) { fma_probe(kRounds); }, nullptr);
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    const double one = static_cast<double>(kRounds) * static_cast<double>(fma_probe(1));
+    best = std::max(best, workers * one / elapsed.count());
+  }
+  return best;
 }
 
 }  // namespace
@@ -153,6 +178,7 @@ PYBIND11_MODULE(_C, m) {
       py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("workers"));
   m.def("run", &run_kernel, py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("x"), py::arg("residual"),
         py::arg("w"), py::arg("bias"), py::arg("y"), py::arg("workers"));
+  m.def("measure_fma", &measure_fma, py::arg("workers"), py::call_guard<py::gil_scoped_release>());
   py::class_<Plan>(m, "Plan")
       .def(py::init<int64_t, int64_t, int, int, int, bool>(), py::arg("arena_bytes"), py::arg("workspace_bytes"),
            py::arg("workers"), py::arg("n_inputs"), py::arg("n_outputs"), py::arg("pool") = true)

@@ -62,8 +62,7 @@ void Plan::check(const Slot& slot) const {
   if (bad) throw std::invalid_argument("Plan.add: slot value " + std::to_string(slot.value) + " is out of range");
 }
 
-void Plan::add(const std::string& op, const std::string& kernel, std::shared_ptr<void> params,
-               const Slot (&slots)[5]) {
+void Plan::add(const std::string& op, const std::string& kernel, std::shared_ptr<void> params, const Slot (&slots)[5]) {
   const AnyKernel& found = find_kernel(find_op(op), kernel);
   if (const char* reason = found.why_not(found.kernel, params.get()))
     throw std::invalid_argument("Plan.add: " + kernel + " refuses: " + reason);

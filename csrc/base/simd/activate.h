@@ -112,8 +112,8 @@ static inline void activate_rows(float* y, int64_t ld, int64_t rows, int64_t n, 
     }
   };
   switch (act) {
-#define PYCNN_ACT(name)                             \
-  case Act::name:                                   \
+#define PYCNN_ACT(name) \
+  case Act::name:       \
     return each([]() __attribute__((always_inline)) { return Act::name; });
     PYCNN_ACT(kRelu)
     PYCNN_ACT(kRelu6)

@@ -44,9 +44,8 @@ void tile_mn(const Tile& t) {
   for (int j = 0; j < NV; ++j) {
     const int64_t left = t.n - j * kLanes;
     const bool whole = left >= kLanes;
-    const auto get = [&](const float* p) __attribute__((always_inline)) {
-      return whole ? load(p) : load_first(p, left);
-    };
+    const auto get = [&](const float* p)
+                         __attribute__((always_inline)) { return whole ? load(p) : load_first(p, left); };
     const Vec bias = t.bias ? get(t.bias + j * kLanes) : Vec{};
 #pragma GCC unroll 16
     for (int r = 0; r < MR; ++r) {
@@ -65,9 +64,12 @@ void tile_mn(const Tile& t) {
 template <int NV>
 TileFn rows_of(int mr) {
   constexpr int most = NV <= 2 ? kMaxRows : NV == 4 ? (kLanes == 16 ? 6 : 2) : (kLanes == 16 ? 3 : 1);
-#define PYCNN_ROWS(m) \
-  case m:             \
-    if constexpr (m <= most) return tile_mn<m, NV>; else return nullptr;
+#define PYCNN_ROWS(m)        \
+  case m:                    \
+    if constexpr (m <= most) \
+      return tile_mn<m, NV>; \
+    else                     \
+      return nullptr;
   switch (mr) {
     PYCNN_ROWS(1)
     PYCNN_ROWS(2)

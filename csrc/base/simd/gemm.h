@@ -15,15 +15,15 @@ struct Tile {
   const float* const* rows;  // [taps][mr]
   int64_t taps;
   int64_t depth;
-  const float* w;           // first panel of the tile
-  int64_t panel;            // floats from one panel to the next = taps * depth * kLanes
-  const float* bias;        // n values, or null
-  const float* residual;    // row r at r * ldr, or null
+  const float* w;         // first panel of the tile
+  int64_t panel;          // floats from one panel to the next = taps * depth * kLanes
+  const float* bias;      // n values, or null
+  const float* residual;  // row r at r * ldr, or null
   int64_t ldr;
-  float* y;                 // row r at r * ldy
+  float* y;  // row r at r * ldy
   int64_t ldy;
-  int64_t n;                // columns stored: (nv - 1) * kLanes < n <= nv * kLanes
-  float lo, hi;             // clamp; NaN passes
+  int64_t n;     // columns stored: (nv - 1) * kLanes < n <= nv * kLanes
+  float lo, hi;  // clamp; NaN passes
 };
 
 using TileFn = void (*)(const Tile&);
@@ -44,9 +44,7 @@ PYCNN_INLINE int64_t panels_of(int64_t n) { return (n + kLanes - 1) / kLanes; }
 
 // relu, relu6 and none are clamps and cost nothing inside the tile; the rest is applied to the stored rows.
 PYCNN_INLINE bool is_clamp(Act act) { return act == Act::kNone || act == Act::kRelu || act == Act::kRelu6; }
-PYCNN_INLINE float clamp_lo(Act act) {
-  return act == Act::kRelu || act == Act::kRelu6 ? 0.0f : -__builtin_inff();
-}
+PYCNN_INLINE float clamp_lo(Act act) { return act == Act::kRelu || act == Act::kRelu6 ? 0.0f : -__builtin_inff(); }
 PYCNN_INLINE float clamp_hi(Act act) { return act == Act::kRelu6 ? 6.0f : __builtin_inff(); }
 
 // Runs panels [first, last) of one block of mr rows, then the activation. `tile` holds what belongs to the rows and to

@@ -15,17 +15,15 @@ int64_t packed_size(const Conv2dParams& p) { return p.kh * p.kw * padded_c(p); }
 // [i][j][c], channels padded to whole vectors with zeros.
 void pack(const Conv2dParams& p, const float* w, float* packed) {
   for (int64_t t = 0; t < p.kh * p.kw; ++t)
-    for (int64_t c = 0; c < padded_c(p); ++c)
-      packed[t * padded_c(p) + c] = c < p.c ? w[c * p.kh * p.kw + t] : 0.0f;
+    for (int64_t c = 0; c < padded_c(p); ++c) packed[t * padded_c(p) + c] = c < p.c ? w[c * p.kh * p.kw + t] : 0.0f;
 }
 
 // Outputs ox0 .. ox0+P of row (n, oy), channels c .. c+left.
 template <int P>
 void tile(const Conv2dParams& p, const Ptrs& ptrs, int64_t n, int64_t oy, int64_t ox0, int64_t c, int64_t left) {
   const bool whole = left >= kLanes;
-  const auto get = [&](const float* at) __attribute__((always_inline)) {
-    return whole ? load(at) : load_first(at, left);
-  };
+  const auto get = [&](const float* at)
+                       __attribute__((always_inline)) { return whole ? load(at) : load_first(at, left); };
   Vec acc[P];
   const Vec bias = ptrs.bias ? get(ptrs.bias + c) : Vec{};
 #pragma GCC unroll 8
@@ -89,7 +87,7 @@ const char* why_not(const Conv2dParams& p, const Machine& m) {
 
 }  // namespace
 
-extern const Conv2dKernel conv2d_depthwise{"conv2d_depthwise_f32_" PYCNN_ISA_SUFFIX, why_not, packed_size, pack,
-                                           no_workspace<Conv2dParams>, run};
+extern const Conv2dKernel conv2d_depthwise{
+    "conv2d_depthwise_f32_" PYCNN_ISA_SUFFIX, why_not, packed_size, pack, no_workspace<Conv2dParams>, run};
 
 }  // namespace pycnn::PYCNN_ISA_NS

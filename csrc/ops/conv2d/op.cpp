@@ -30,8 +30,8 @@ Conv2dParams read_params(const Tensor& x, const Tensor& weight, const std::vecto
   p.k = weight.size(0), p.kh = weight.size(2), p.kw = weight.size(3), p.groups = groups;
   STD_TORCH_CHECK(p.c % groups == 0 && p.k % groups == 0, kOp, ": groups=", groups, " does not divide c=", p.c,
                   " and k=", p.k);
-  STD_TORCH_CHECK(weight.size(1) * groups == p.c, kOp, ": weight takes ", weight.size(1) * groups,
-                  " channels, x has ", p.c);
+  STD_TORCH_CHECK(weight.size(1) * groups == p.c, kOp, ": weight takes ", weight.size(1) * groups, " channels, x has ",
+                  p.c);
   STD_TORCH_CHECK(p.k > 0 && p.c > 0 && p.kh > 0 && p.kw > 0, kOp, ": empty weight");
   p.sh = stride[0], p.sw = stride[1], p.dh = dilation[0], p.dw = dilation[1];
   p.ph = padding[0], p.pw = padding[1];

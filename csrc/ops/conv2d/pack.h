@@ -9,9 +9,7 @@ PYCNN_INLINE int64_t reduction(const Conv2dParams& p) { return p.kh * p.kw * p.g
 
 PYCNN_INLINE int64_t group_panels(const Conv2dParams& p) { return panels_of(p.group_k()); }
 
-static inline int64_t panel_floats(const Conv2dParams& p) {
-  return p.groups * group_panels(p) * reduction(p) * kLanes;
-}
+static inline int64_t panel_floats(const Conv2dParams& p) { return p.groups * group_panels(p) * reduction(p) * kLanes; }
 
 // Reduction order: (i, j, c), or torch's own (c, i, j) when channels_first.
 static inline void pack_panels(const Conv2dParams& p, const float* w, float* packed, bool channels_first) {

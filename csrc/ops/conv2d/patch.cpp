@@ -40,8 +40,7 @@ void copy_run(const Conv2dParams& p, const float* line, int64_t x0, Range column
 // Where an output pixel is; divisions are paid once a tile.
 struct Cursor {
   int64_t n, oy, ox;
-  Cursor(const Conv2dParams& p, int64_t pixel)
-      : n(pixel / (p.ow * p.oh)), oy(pixel / p.ow % p.oh), ox(pixel % p.ow) {}
+  Cursor(const Conv2dParams& p, int64_t pixel) : n(pixel / (p.ow * p.oh)), oy(pixel / p.ow % p.oh), ox(pixel % p.ow) {}
   void next(const Conv2dParams& p) {
     if (++ox < p.ow) return;
     ox = 0;
@@ -52,7 +51,7 @@ struct Cursor {
 struct Scratch {
   const float** rows;  // [runs][mr]
   const float* zeros;
-  float* copies;       // [mr][reduction]
+  float* copies;  // [mr][reduction]
 };
 
 // Fills scratch.rows for mr pixels from `pixel` on, channels from c0 on.
@@ -71,8 +70,8 @@ void point(const Conv2dParams& p, const float* x, int64_t pixel, int mr, int64_t
       if (y < 0 || y >= p.h) {
         *to = scratch.zeros;
       } else {
-        const float* line = p.x_nchw ? x + ((cursor.n * p.c + c0 + c) * p.h + y) * p.w
-                                     : x + (cursor.n * p.h + y) * p.w * p.ldx + c0;
+        const float* line =
+            p.x_nchw ? x + ((cursor.n * p.c + c0 + c) * p.h + y) * p.w : x + (cursor.n * p.h + y) * p.w * p.ldx + c0;
         if (whole) {
           *to = line + x0 * step;
         } else {
@@ -114,9 +113,7 @@ void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
   }
 }
 
-void pack(const Conv2dParams& p, const float* w, float* packed) {
-  pack_panels(p, w, packed, p.x_nchw != 0);
-}
+void pack(const Conv2dParams& p, const float* w, float* packed) { pack_panels(p, w, packed, p.x_nchw != 0); }
 
 const char* why_not(const Conv2dParams&, const Machine& m) { return why_not_isa(kIsa, m); }
 

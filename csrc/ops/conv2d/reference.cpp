@@ -47,7 +47,6 @@ const char* why_not(const Conv2dParams&, const Machine&) { return nullptr; }
 
 }  // namespace
 
-const Conv2dKernel conv2d_reference{"conv2d_reference", why_not, packed_size, pack,
-                                    no_workspace<Conv2dParams>, run};
+const Conv2dKernel conv2d_reference{"conv2d_reference", why_not, packed_size, pack, no_workspace<Conv2dParams>, run};
 
 }  // namespace pycnn

@@ -2,11 +2,11 @@
 #pragma once
 #include "ops/conv2d/conv2d.h"
 
-#define PYCNN_DECLARE(isa)                        \
-  namespace isa {                                 \
-  extern const Conv2dKernel conv2d_depthwise;     \
-  extern const Conv2dKernel conv2d_igemm;         \
-  extern const Conv2dKernel conv2d_patch;         \
+#define PYCNN_DECLARE(isa)                    \
+  namespace isa {                             \
+  extern const Conv2dKernel conv2d_depthwise; \
+  extern const Conv2dKernel conv2d_igemm;     \
+  extern const Conv2dKernel conv2d_patch;     \
   }
 namespace pycnn {
 PYCNN_DECLARE(isa_baseline)

@@ -20,7 +20,7 @@ const char* why_not(const LayoutParams&, const Machine&) { return nullptr; }
 
 }  // namespace
 
-extern const LayoutKernel layout_reference{"layout_reference", why_not, no_weights<LayoutParams>,
-                                           pack_nothing<LayoutParams>, no_workspace<LayoutParams>, run};
+extern const LayoutKernel layout_reference{
+    "layout_reference", why_not, no_weights<LayoutParams>, pack_nothing<LayoutParams>, no_workspace<LayoutParams>, run};
 
 }  // namespace pycnn

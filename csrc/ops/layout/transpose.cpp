@@ -39,8 +39,11 @@ const char* why_not(const LayoutParams&, const Machine& m) { return why_not_isa(
 
 }  // namespace
 
-extern const LayoutKernel layout_transpose{"layout_transpose_f32_" PYCNN_ISA_SUFFIX, why_not,
-                                           no_weights<LayoutParams>, pack_nothing<LayoutParams>,
-                                           no_workspace<LayoutParams>, run};
+extern const LayoutKernel layout_transpose{"layout_transpose_f32_" PYCNN_ISA_SUFFIX,
+                                           why_not,
+                                           no_weights<LayoutParams>,
+                                           pack_nothing<LayoutParams>,
+                                           no_workspace<LayoutParams>,
+                                           run};
 
 }  // namespace pycnn::PYCNN_ISA_NS

@@ -11,8 +11,7 @@ int64_t packed_size(const LinearParams& p) { return panels_of(p.k) * p.c * kLane
 void pack(const LinearParams& p, const float* w, float* packed) {
   for (int64_t k0 = 0; k0 < p.k; k0 += kLanes)
     for (int64_t c = 0; c < p.c; ++c)
-      for (int64_t lane = 0; lane < kLanes; ++lane)
-        *packed++ = k0 + lane < p.k ? w[(k0 + lane) * p.c + c] : 0.0f;
+      for (int64_t lane = 0; lane < kLanes; ++lane) *packed++ = k0 + lane < p.k ? w[(k0 + lane) * p.c + c] : 0.0f;
 }
 
 void run(const LinearParams& p, const Ptrs& ptrs, Worker worker) {
@@ -42,6 +41,6 @@ const char* why_not(const LinearParams&, const Machine& m) { return why_not_isa(
 }  // namespace
 
 extern const LinearKernel linear_gemm{"linear_gemm_f32_" PYCNN_ISA_SUFFIX, why_not, packed_size, pack,
-                                      no_workspace<LinearParams>, run};
+                                      no_workspace<LinearParams>,          run};
 
 }  // namespace pycnn::PYCNN_ISA_NS

@@ -27,7 +27,7 @@ const char* why_not(const LinearParams&, const Machine&) { return nullptr; }
 
 }  // namespace
 
-extern const LinearKernel linear_reference{"linear_reference", why_not, packed_size, pack,
+extern const LinearKernel linear_reference{"linear_reference",         why_not, packed_size, pack,
                                            no_workspace<LinearParams>, run};
 
 }  // namespace pycnn
