@@ -36,7 +36,7 @@ class Compiled:
     program: Program
     guard: _C.Guard
     watched: list[frozenset[str] | None]  # by guard index: names of tensors, or None for structure
-    sizes: set[tuple[Any, ...]]  # input sizes at which a capture agreed
+    sizes: set[tuple[Any, ...]]  # input shapes and strides of the captures
     generic: bool
     takes_tensor: bool  # called as model(tensor)
     kinds: list[tuple[Any, ...] | None]  # of the tensors, at capture
@@ -136,12 +136,13 @@ def _holds(graph: Compiled, inputs: list[Tensor]) -> bool:
 
 
 def _sizes(inputs: list[Tensor]) -> tuple[Any, ...]:
-    return tuple(tuple(x.shape) for x in inputs)
+    return tuple((tuple(x.shape), x.stride()) for x in inputs)
 
 
 def _agree(known: Compiled, made: Compiled) -> bool:
     """A second capture at other sizes that fits the first: the first holds in general."""
-    comparable = not known.generic and known.raw.input_tree == made.raw.input_tree
+    asked = known.raw.layout_read or made.raw.layout_read  # then each layout has a graph of its own
+    comparable = not (known.generic or asked) and known.raw.input_tree == made.raw.input_tree
     return comparable and known.guard.holds() and same_structure(known.raw, made.raw)
 
 

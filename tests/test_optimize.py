@@ -249,3 +249,19 @@ def test_a_non_module_is_refused(bad: object) -> None:
 def test_a_bad_thread_count_is_refused() -> None:
     with pytest.raises(ValueError, match="threads=0"):
         pycnn.optimize(nn.ReLU(), threads=0)
+
+
+def test_a_branch_on_the_layout_is_followed() -> None:
+    class Asks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.a(x) if x.is_contiguous() else self.b(x)
+
+    net = settle(Asks())
+    opt, x = pycnn.optimize(net), torch.randn(2, 3, 8, 8)
+    with torch.inference_mode():
+        for view in (x, x.to(memory_format=torch.channels_last), x, torch.randn(1, 3, 9, 9)):
+            assert error(opt(view), truth(net, view)) <= 1e-5

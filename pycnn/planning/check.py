@@ -25,7 +25,7 @@ def check(blocks: Sequence[Block], placement: Placement) -> None:
         for step in range(b.first, b.last + 1):
             alive[step].append(b)
     for step, group in alive.items():
-        ordered = sorted(group, key=lambda b: placement.offsets[b.key])
+        ordered = sorted((b for b in group if b.size), key=lambda b: placement.offsets[b.key])
         for low, high in zip(ordered, ordered[1:], strict=False):
             if placement.offsets[low.key] + low.size > placement.offsets[high.key]:
                 raise PlacementError(f"blocks {low.key} and {high.key} share bytes at step {step}")
