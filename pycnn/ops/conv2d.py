@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -15,11 +16,16 @@ Pair = int | Sequence[int]
 _NAMES = {code: name for name, code in ACTS.items()}
 
 
-def _pair(name: str, value: Pair, least: int) -> tuple[int, int]:
-    pair = (value, value) if isinstance(value, int) else tuple(value)
-    if len(pair) != 2 or any(not isinstance(v, int) or v < least for v in pair):
-        raise ValueError(f"conv2d: {name}={value!r} must be one or two integers >= {least}")
-    return pair
+def _integers(name: str, value: object, counts: tuple[int, ...], least: int) -> tuple[int, ...]:
+    """value as two or four integers; one stands for two, as in torch. ValueError if it is not one of ``counts``."""
+    try:
+        values = tuple(map(operator.index, value if isinstance(value, Iterable) else (value,)))
+    except TypeError:
+        values = ()
+    if len(values) not in counts or min(values) < least:
+        wanted = " or ".join(map(str, counts))
+        raise ValueError(f"conv2d: {name}={value!r} must be {wanted} integers >= {least}")
+    return values * 2 if len(values) == 1 else values
 
 
 def resolve_padding(
@@ -35,9 +41,7 @@ def resolve_padding(
         return (th // 2, tw // 2, th - th // 2, tw - tw // 2)
     if isinstance(padding, str):
         raise ValueError(f"conv2d: padding={padding!r} is not an integer, 'same' or 'valid'")
-    values = (padding, padding) if isinstance(padding, int) else tuple(padding)
-    if len(values) not in (2, 4) or any(not isinstance(v, int) or v < 0 for v in values):
-        raise ValueError(f"conv2d: padding={padding!r} must be 1, 2 or 4 integers >= 0")
+    values = _integers("padding", padding, (1, 2, 4), 0)
     return (*values, *values) if len(values) == 2 else (values[0], values[1], values[2], values[3])
 
 
@@ -132,7 +136,9 @@ def conv2d(
     _torch.check_tensor("conv2d", "weight", weight, (4,))
     _torch.check_same("conv2d", x, weight=weight, bias=bias, residual=residual)
     code = act_code("conv2d", act)
-    strides, dilations = _pair("stride", stride, 1), _pair("dilation", dilation, 1)
+    sh, sw = _integers("stride", stride, (1, 2), 1)
+    dh, dw = _integers("dilation", dilation, (1, 2), 1)
+    strides, dilations = (sh, sw), (dh, dw)
     pads = resolve_padding(padding, (weight.shape[2], weight.shape[3]), strides, dilations)
     batched = x if x.dim() == 4 else x.unsqueeze(0)
     shape = output_shape(batched.shape, weight.shape, strides, pads, dilations, groups)
