@@ -1,7 +1,10 @@
 """The demo and its timing, in small: real training, real processes, few turns."""
 
 import json
+import os
+import signal
 import subprocess
+import time
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from pycnn import timing
 from pycnn.demo import plot, run_demo
 from pycnn.demo.compare import WORKLOADS, speedup, train_and_compare
 from pycnn.demo.digits import load_digits
+from pycnn.demo.extras import ctrl_c_waits
 from pycnn.timing import ENGINES, Workload, compare
 
 
@@ -134,6 +138,18 @@ def test_an_interrupt_ends_the_workers(monkeypatch):
         compare([Workload("lenet_like", 1)], seconds=0.0, on_turn=interrupt)
     assert len(started) == len(ENGINES)
     assert all(process.returncode is not None for process in started)
+
+
+def test_ctrl_c_waits_for_the_end_of_an_import():
+    reached = []
+    with pytest.raises(KeyboardInterrupt), ctrl_c_waits():
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+        reached.append(1)
+    assert reached == [1]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with ctrl_c_waits():
+        pass
 
 
 def test_a_dead_worker_and_an_unknown_model_are_one_sentence():

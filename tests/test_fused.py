@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from settled import error, settled
+from nets import error, settle
 from torch import nn
 
 import pycnn
@@ -35,7 +35,7 @@ def test_fused_is_its_equivalent(body, last, with_residual):
     torch.manual_seed(1)
     parts = {
         "conv": nn.Conv2d(6, 6, 3, padding=1),
-        "bn": settled(nn.BatchNorm2d(6)),
+        "bn": settle(nn.BatchNorm2d(6)),
         "pool": nn.MaxPool2d(3, stride=1, padding=1),
         "linear": nn.Linear(6, 6),
     }

@@ -1,12 +1,11 @@
 """The zoo against the same networks in plain torch: keys, outputs, gradients, shapes and formulae."""
 
-import copy
 from collections import Counter
 
 import document
 import pytest
 import torch
-from settled import error, settled
+from nets import error, settle, truth
 from torch import nn
 from torchvision_stub import models as torchvision_models
 
@@ -63,10 +62,10 @@ def twins(request):
     torch.manual_seed(7)
     if request.param in BLOCKS:
         make_ours, make_plain, shape, _ = BLOCKS[request.param]
-        mine, plain = settled(make_ours()), make_plain()
+        mine, plain = settle(make_ours()), make_plain()
     else:
         shape = RESNETS[request.param]
-        mine = settled(pycnn.create_model(request.param, num_classes=17))
+        mine = settle(pycnn.create_model(request.param, num_classes=17))
         plain = getattr(torchvision_models, request.param)(num_classes=17)
     plain.load_state_dict(mine.state_dict(), strict=True)
     return mine, plain, torch.randn(shape)
@@ -88,8 +87,8 @@ def test_keys_and_shapes_are_the_documents(twins):
 def test_inference_is_exact(twins):
     mine, plain, x = twins
     mine.eval(), plain.eval()
+    reference = truth(plain, x)
     with torch.inference_mode():
-        reference = copy.deepcopy(plain).double()(x.double())
         y, y_torch = mine(x), plain(x)
         assert error(y, reference) <= max(1e-5, 3 * error(y_torch, reference))
         with plain_torch():
@@ -99,8 +98,8 @@ def test_inference_is_exact(twins):
 def test_optimised_is_exact_and_has_no_torch_step(twins):
     mine, plain, x = twins
     mine.eval(), plain.eval()
+    reference = truth(plain, x)
     with torch.inference_mode():
-        reference = copy.deepcopy(plain).double()(x.double())
         bound = max(1e-5, 3 * error(plain(x), reference))
         steps = []
         for net in (mine, plain):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pycnn.demo.extras import load_extra
+from pycnn.demo.extras import ctrl_c_waits, load_extra
 
 SHIFT = 2  # pixels; raises the accuracy on held-out digits from 0.970 to 0.985
 
@@ -54,7 +54,8 @@ def train(
     Each batch is shifted by up to `SHIFT` pixels. Order and shifts are always alike. `on_epoch` is given each epoch's
     mean loss.
     """
-    optimizer = torch.optim.Adam(net.parameters(), lr=lr)
+    with ctrl_c_waits():
+        optimizer = torch.optim.Adam(net.parameters(), lr=lr)  # imports torch._dynamo
     steps_an_epoch = -(-len(digits.train_x) // batch)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps_an_epoch)
     chance = torch.Generator().manual_seed(0)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -13,8 +17,27 @@ class MissingExtraError(ImportError):
 def load_extra(module: str, package: str) -> Any:
     """Import `module`, or raise `MissingExtraError` naming the `package` it is in."""
     try:
-        return importlib.import_module(module)
+        with ctrl_c_waits():
+            return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtraError(
             f"the demo needs {package}, which cannot be imported ({error}): pip install 'pycnn[demo]'"
         ) from error
+
+
+@contextmanager
+def ctrl_c_waits() -> Iterator[None]:
+    """Ctrl-C inside raises KeyboardInterrupt on leaving: the import of a C extension may swallow it, and one which
+    falls into exec() makes Python 3.11 die by the signal although it is caught.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
