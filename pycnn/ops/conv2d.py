@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -187,6 +187,12 @@ def _composition(
     return apply_act(y if residual is None else y + residual, act)
 
 
+def _runs(module: nn.Module, *methods: Callable[..., object]) -> bool:
+    """Whether these methods are the module's own, not those of a subclass or set on the instance, and no hook runs."""
+    own = all(getattr(getattr(module, f.__name__), "__func__", None) is f for f in methods)
+    return own and not (module._forward_hooks or module._forward_pre_hooks)
+
+
 def conv_bn_act(
     x: Tensor,
     conv: nn.Conv2d,
@@ -199,26 +205,28 @@ def conv_bn_act(
     Equivalent to: ``act(bn(conv(x)) + residual)``
 
     The torch composition itself runs when a gradient is needed, when bn uses batch statistics, when
-    padding is not zeros, when a torch mode (tracing, capture, export, autocast) is watching, or when the
-    input has no kernel. The fold is redone at each call: a module that runs often wants `pycnn.optimize`.
+    either has hooks or a forward of its own, when padding is not zeros, when a torch mode (tracing,
+    capture, export, autocast) is watching, or when the input has no kernel. The fold is redone at each
+    call: a module that runs often wants `pycnn.optimize`.
 
-    Raises: ValueError: as :func:`conv2d`, or act is unknown.
+    Raises: ValueError: as :func:`conv2d`, act is unknown, or bn has another number of channels than conv.
     """
     act_code("conv_bn_act", act)
     watched = torch._C._len_torch_function_stack() > 0 or torch._C._get_tracing_state() is not None
     batch_stats = bn is not None and (bn.training or bn.running_mean is None)
-    hooked = any(m is not None and (m._forward_hooks or m._forward_pre_hooks) for m in (conv, bn))
-    if (
-        watched
-        or batch_stats
-        or hooked
-        or conv.padding_mode != "zeros"
-        or torch.compiler.is_compiling()
-    ):
+    plain = _runs(conv, nn.Conv2d.forward, nn.Conv2d._conv_forward)
+    plain = (
+        plain and (bn is None or _runs(bn, nn.BatchNorm2d.forward)) and conv.padding_mode == "zeros"
+    )
+    if watched or batch_stats or not plain or torch.compiler.is_compiling():
         return _composition(x, conv, bn, act, residual)
     tensors = [*conv.parameters(), *(bn.parameters() if bn is not None else ())]
     if _torch.falls_back("conv_bn_act", x, residual, *tensors):
         return _composition(x, conv, bn, act, residual)
+    if bn is not None and bn.num_features != conv.out_channels:
+        raise ValueError(
+            f"conv_bn_act: bn has {bn.num_features} features, conv gives {conv.out_channels}"
+        )
     weight, bias = (conv.weight, conv.bias) if bn is None else fold_batch_norm(conv, bn)
     return conv2d(
         x,
