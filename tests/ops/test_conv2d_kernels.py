@@ -170,16 +170,9 @@ WINDOWS = [
     ((7, 7), (2, 2), (3, 3, 3, 3), (1, 1)),
     ((7, 9), (1, 1), (0, 0, 0, 0), (1, 1)),  # the whole map is one window
 ]
-GROUPS = [
-    (3, 20, 1),
-    (16, 17, 1),
-    (19, 19, 19),
-    (33, 33, 33),
-    (5, 15, 5),
-    (6, 34, 2),
-    (36, 8, 4),
-    (40, 70, 2),
-]  # c, k, groups
+# c, k, groups
+DENSE, DEPTHWISE = [(3, 20, 1), (16, 17, 1)], [(19, 19, 19), (33, 33, 33), (5, 15, 5)]
+GROUPS = [*DENSE, *DEPTHWISE, (6, 34, 2), (36, 8, 4), (40, 70, 2)]
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -278,7 +271,11 @@ def test_bits_do_not_depend_on_pixel_strides(kernel: str) -> None:
             assert torch.equal(run(kernel, conv, problem(conv), act="silu", gap=3), dense)
 
 
-REFUSALS = ("needs groups == c == k", "needs an NHWC input", "needs at least 8 input channels a group")
+REFUSALS = (
+    "needs groups == c == k",
+    "needs an NHWC input",
+    "needs at least 8 input channels a group",
+)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

@@ -137,8 +137,8 @@ def test_views_keep_torchs_values_and_strides() -> None:
     x = torch.randn(6, 5, 19)
     for view in (
         x[:, :, 3:12], x[:, ::2, :9], x.transpose(0, 1)[..., :9], x[..., :1].expand(-1, -1, 9),
-        x[:1, :, :9].expand(4, -1, -1), x.permute(2, 1, 0)[:9].permute(2, 1, 0), torch._neg_view(x[..., :9]), x[0, 0, :9],
-        x[:0, :, :9], x[0, 0, ::2][:9],
+        x[:1, :, :9].expand(4, -1, -1), x.permute(2, 1, 0)[:9].permute(2, 1, 0), torch._neg_view(x[..., :9]),
+        x[0, 0, :9], x[:0, :, :9], x[0, 0, ::2][:9],
     ):  # fmt: skip
         for weight in (torch.randn(7, 9), torch.randn(9, 7).T, torch.randn(7, 18)[:, ::2]):
             bias, residual = torch.randn(14)[::2], torch.randn(7, *view.shape[:-1]).movedim(0, -1)
