@@ -23,7 +23,6 @@ def run(
     y: int,
     workers: int,
 ) -> None: ...
-
 def measure_fma(workers: int) -> float: ...
 
 class Plan:

@@ -9,7 +9,7 @@ namespace pycnn::PYCNN_ISA_NS {
 namespace {
 
 constexpr int64_t kMinChannels = 8;        // below, the patch kernel's longer runs win
-constexpr int64_t kWeightShare = 2;        // of L2: weights kept there while pixels stream
+constexpr int64_t kWeightShare = 3;        // of L2: weights kept there while pixels stream
 constexpr int64_t kTableBytes = 64 << 10;  // pointer table of a block, a worker
 constexpr int64_t kPointerBytes = sizeof(const float*), kPointerFloats = kPointerBytes / 4;
 

@@ -54,6 +54,13 @@ struct Scratch {
   float* copies;  // [mr][reduction]
 };
 
+// Pointers of a pixel whose patch lies inside the map: runs are a line apart, and at a channel's end a plane.
+void point_inside(const Conv2dParams& p, const float* first, int mr, const float** to) {
+  const int64_t line = p.dh * p.w * (p.x_nchw ? 1 : p.ldx), planes = p.x_nchw ? p.group_c() : 1;
+  for (int64_t c = 0; c < planes; ++c, first += p.h * p.w)
+    for (int64_t i = 0; i < p.kh; ++i, to += mr) *to = first + i * line;
+}
+
 // Fills scratch.rows for mr pixels from `pixel` on, channels from c0 on.
 void point(const Conv2dParams& p, const float* x, int64_t pixel, int mr, int64_t c0, const Scratch& scratch) {
   const bool in_place = contiguous(p);
@@ -61,26 +68,26 @@ void point(const Conv2dParams& p, const float* x, int64_t pixel, int mr, int64_t
   Cursor cursor(p, pixel);
   for (int r = 0; r < mr; ++r, cursor.next(p)) {
     const int64_t y0 = cursor.oy * p.sh - p.ph, x0 = cursor.ox * p.sw - p.pw;
+    const float* image = p.x_nchw ? x + (cursor.n * p.c + c0) * p.h * p.w : x + cursor.n * p.h * p.w * p.ldx + c0;
     const bool whole = in_place && x0 >= 0 && x0 + p.kw <= p.w;
+    if (whole && y0 >= 0 && y0 + (p.kh - 1) * p.dh < p.h) {
+      point_inside(p, image + (y0 * p.w + x0) * step, mr, scratch.rows + r);
+      continue;
+    }
     const Range columns = whole ? Range{0, p.kw} : inside(x0, p.kw, p.dw, p.w);
     const float** to = scratch.rows + r;
-    int64_t i = 0, c = 0;  // run t is kernel row i, of channel c0 + c where x is NCHW
     for (int64_t t = 0; t < count; ++t, to += mr) {
-      const int64_t y = y0 + i * p.dh;
+      const int64_t y = y0 + t % p.kh * p.dh;  // run t is kernel row t % kh, of channel t / kh where x is NCHW
+      const float* line = image + (t / p.kh * p.h + y) * p.w * step;
       if (y < 0 || y >= p.h) {
         *to = scratch.zeros;
+      } else if (whole) {
+        *to = line + x0 * step;
       } else {
-        const float* line =
-            p.x_nchw ? x + ((cursor.n * p.c + c0 + c) * p.h + y) * p.w : x + (cursor.n * p.h + y) * p.w * p.ldx + c0;
-        if (whole) {
-          *to = line + x0 * step;
-        } else {
-          float* copy = scratch.copies + (r * count + t) * width;
-          copy_run(p, line, x0, columns, copy);
-          *to = copy;
-        }
+        float* copy = scratch.copies + (r * count + t) * width;
+        copy_run(p, line, x0, columns, copy);
+        *to = copy;
       }
-      if (++i == p.kh) i = 0, ++c;
     }
   }
 }
