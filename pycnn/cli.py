@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import platform
 import sys
 from collections.abc import Callable
@@ -36,7 +37,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 
 def main() -> None:
     """Entry point: run the command line and exit."""
-    app(prog_name="pycnn")
+    try:
+        app(prog_name="pycnn")
+    except SystemExit as end:
+        if end.code == 130:
+            # A Ctrl-C that passed through an exec() of a string (torch imports some modules that way) makes CPython
+            # end the process by SIGINT instead of by the status asked for.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(130)
+        raise
 
 
 def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
