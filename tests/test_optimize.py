@@ -265,3 +265,19 @@ def test_a_branch_on_the_layout_is_followed() -> None:
     with torch.inference_mode():
         for view in (x, x.to(memory_format=torch.channels_last), x, torch.randn(1, 3, 9, 9)):
             assert error(opt(view), truth(net, view)) <= 1e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_torchs_default_dtype_does_not_matter(dtype: torch.dtype) -> None:
+    net = settle(Branches())
+    x = torch.randn(1, 3, 12, 12)
+    ref = truth(net, x)
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.inference_mode():
+            opt = pycnn.optimize(net)
+            results = [opt(x), opt(x), opt(torch.cat([x, x]))]
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for y in results:
+        assert y.dtype == torch.float32 and error(y[:1], ref) <= 1e-5

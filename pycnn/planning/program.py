@@ -44,7 +44,7 @@ class Call:
     memory_format: torch.memory_format
 
     def __call__(self, x: Tensor) -> Tensor:
-        y = torch.empty(self.shape, memory_format=self.memory_format)
+        y = _fresh(self.shape, self.memory_format)
         self.lowered.plan.run_single(x.data_ptr(), y.data_ptr())
         return y
 
@@ -143,7 +143,7 @@ class Program:
         inputs = [readable(env[v]) for v in segment.inputs]
         lowered = self.lowered(segment, inputs, shapes)
         pairs = zip(lowered.output_shapes, lowered.output_channels_last, strict=True)
-        outputs = [torch.empty(s, memory_format=strided(s, last)) for s, last in pairs]
+        outputs = [_fresh(s, strided(s, last)) for s, last in pairs]
         lowered.plan.run([x.data_ptr() for x in inputs], [y.data_ptr() for y in outputs])
         return dict(zip(segment.outputs, outputs, strict=True))
 
@@ -157,6 +157,11 @@ def _run_torch(op: Op, inputs: list[Tensor], graph: Graph) -> list[Tensor]:
     if isinstance(op, Torch):
         return run_torch_op(op, inputs, graph.tensors.__getitem__)
     return [run_op(op, inputs, graph.tensors)]
+
+
+def _fresh(shape: Shape, memory_format: torch.memory_format) -> Tensor:
+    """An output tensor, whatever torch's default dtype and device are."""
+    return torch.empty(shape, dtype=torch.float32, device="cpu", memory_format=memory_format)
 
 
 def is_nchw(x: Tensor) -> bool:

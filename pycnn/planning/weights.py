@@ -64,7 +64,9 @@ class Weights:
             weight, bias = folded_weight(op, self._tensors)
         name = "linear" if isinstance(op, Linear) else "conv2d"
         weight = weight.detach().contiguous()
-        packed = torch.empty(_C.packed_size(name, kernel, params), dtype=torch.float32)
+        packed = torch.empty(
+            _C.packed_size(name, kernel, params), dtype=torch.float32, device="cpu"
+        )
         _C.pack(name, kernel, params, weight.data_ptr(), packed.data_ptr())
         # A copy: a live bias edited in place would otherwise reach plans half-way through a call.
         return Packed(packed, None if bias is None else bias.detach().clone().contiguous())
