@@ -281,3 +281,28 @@ def test_torchs_default_dtype_does_not_matter(dtype: torch.dtype) -> None:
         torch.set_default_dtype(torch.float32)
     for y in results:
         assert y.dtype == torch.float32 and error(y[:1], ref) <= 1e-5
+
+
+class Layouts(nn.Module):
+    """Layout and dtype changes that the caller sees in the results."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 3, padding=1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        y = self.conv(x)
+        last = self.conv(x.contiguous(memory_format=torch.channels_last))
+        rows = y.permute(0, 2, 3, 1).contiguous()
+        return y, last, rows, y.to(torch.float64), y.to("cpu"), y.contiguous(), last.contiguous()
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_layouts_and_dtypes_asked_for_are_given(memory_format: torch.memory_format) -> None:
+    net = settle(Layouts())
+    x = torch.randn(2, 3, 7, 5).contiguous(memory_format=memory_format)
+    with torch.inference_mode():
+        expected = net(x)
+    for found, wanted in zip(fast(net, x), expected, strict=True):
+        assert found.stride() == wanted.stride() and found.dtype == wanted.dtype
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)

@@ -74,10 +74,19 @@ def dropout(
     return g.emit(Identity(), fp32_value(input, "dropout: x"))
 
 
-@converts(
-    *("contiguous", "clone", "detach", "to", "float", "cpu", "alias"),
-    where=(torch, torch.Tensor),
-    may_alias=True,
-)
-def identity(g: Builder, input: Value, *args: Any, **kwargs: Any) -> Value:
+@converts("clone", "detach", "float", "cpu", "alias", where=(torch, torch.Tensor), may_alias=True)
+def identity(
+    g: Builder, input: Value, memory_format: torch.memory_format = torch.preserve_format
+) -> Value:
+    if memory_format is not torch.preserve_format:
+        raise Unsupported(f"memory_format={memory_format}: the caller may see the layout")
     return g.emit(Identity(), fp32_value(input, "identity: x"))
+
+
+@converts("to", where=(torch.Tensor,), may_alias=True)
+def to(g: Builder, input: Value, *args: Any, **kwargs: Any) -> Value:
+    for value in (*args, *kwargs.values()):
+        same = value in (torch.float32, torch.preserve_format, None) or isinstance(value, bool)
+        if not same and str(value) != "cpu":
+            raise Unsupported(f"to({value}) may change the dtype, the device or the layout")
+    return g.emit(Identity(), fp32_value(input, "to: x"))
