@@ -69,8 +69,7 @@ class Compiled:
         )
 
     def torch_steps(self, inputs: list[Tensor]) -> list[TorchStep]:
-        items = self.program.items(self.program.shapes(inputs))
-        return [item for item in items if isinstance(item, TorchStep)]
+        return [item for item in self.program.at(inputs).items if isinstance(item, TorchStep)]
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ def _holds(graph: Compiled, inputs: list[Tensor]) -> bool:
     if not graph.generic and _sizes(inputs) not in graph.sizes:
         return False
     try:
-        graph.program.shapes(inputs)
+        graph.program.at(inputs)
     except ShapeError:
         return False
     return True

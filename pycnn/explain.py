@@ -89,16 +89,17 @@ def explain(fast: nn.Module, *args: Any, **kwargs: Any) -> Report:
 
 
 def _report(compiled: Compiled, inputs: list[Tensor]) -> Report:
-    program, shapes = compiled.program, compiled.program.shapes(inputs)
+    program, now = compiled.program, compiled.program.at(inputs)
+    shapes = now.shapes
     steps: list[StepReport] = []
     fallbacks: list[str] = []
     peak, known = 0, dict(zip(program.graph.inputs, inputs, strict=True))
-    for item in program.items(shapes):
+    for item in now.items:
         if isinstance(item, TorchStep):
             steps.append(_torch_report(item, shapes))
             fallbacks.append(f"{describe(item)}: {item.reason}")
             continue
-        lowered = program.lowered(item, _stand_ins(item, known, shapes), shapes)
+        lowered = program.lowered(item, _stand_ins(item, known, shapes), now)
         peak = max(peak, lowered.arena_bytes)
         steps += [_kernel_report(step, shapes) for step in lowered.steps]
     notes = tuple(_sentence(note) for note in program.graph.notes)

@@ -249,3 +249,24 @@ def test_a_non_module_is_refused(bad: object) -> None:
 def test_a_bad_thread_count_is_refused() -> None:
     with pytest.raises(ValueError, match="threads=0"):
         pycnn.optimize(nn.ReLU(), threads=0)
+
+
+class Tiles(nn.Module):
+    """view(-1, 8, 4, 4): nothing at all where the map is 4x4, another tensor where it is larger."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x).view(-1, 8, 4, 4))
+
+
+@pytest.mark.parametrize("sizes", [(4, 8, 4, 12, 8), (8, 4, 8)])
+def test_what_a_kernel_takes_is_decided_at_each_size(sizes: tuple[int, ...]) -> None:
+    net = settle(Tiles())
+    opt = pycnn.optimize(net)
+    with torch.inference_mode():
+        for size in sizes:
+            x = torch.randn(2, 3, size, size)
+            assert error(opt(x), truth(net, x)) <= 1e-5

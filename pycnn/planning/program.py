@@ -49,6 +49,19 @@ class Call:
         return y
 
 
+@dataclass(frozen=True)
+class Situation:
+    """What one set of input shapes decides: every value's shape, and which nodes kernels run."""
+
+    key: tuple[Shape, ...]
+    shapes: Shapes
+    items: tuple[Item, ...]
+
+    @property
+    def all_kernels(self) -> bool:
+        return all(isinstance(item, Segment) for item in self.items)
+
+
 class Program:
     """Runs one graph for any shapes it holds for. Thread-safe; weights are fixed at construction."""
 
@@ -56,8 +69,7 @@ class Program:
         self.graph = graph
         self.weights = weights
         self._threads = threads
-        self._items: tuple[Item, ...] | None = None
-        self._shapes: dict[tuple[Shape, ...], Shapes] = {}
+        self._situations: dict[tuple[Shape, ...], Situation] = {}
         self._plans: dict[Key, Lowered] = {}
         self._lock = threading.RLock()
 
@@ -70,78 +82,72 @@ class Program:
         wanted = torch.get_num_threads() if self._threads is None else self._threads
         return max(1, min(wanted, int(_C.machine()["cores"])))
 
-    def shapes(self, inputs: Sequence[Tensor]) -> Shapes:
-        """Every value's shape; ShapeError if the graph does not hold for these inputs."""
+    def at(self, inputs: Sequence[Tensor]) -> Situation:
+        """What holds for inputs of these shapes; ShapeError if the graph does not."""
         key = tuple(tuple(x.shape) for x in inputs)
-        found = self._shapes.get(key)
+        found = self._situations.get(key)
         if found is None:
-            found = infer_shapes(self.graph, key)
+            shapes = infer_shapes(self.graph, key)
+            found = Situation(key, shapes, split(self.graph, shapes))
             with self._lock:
-                self._shapes[key] = found
-                _trim(self._shapes)
+                self._situations[key] = found
+                _trim(self._situations)
         return found
-
-    def items(self, shapes: Shapes) -> tuple[Item, ...]:
-        if self._items is None:
-            self._items = split(self.graph, shapes)
-        return self._items
 
     def run(self, inputs: Sequence[Tensor]) -> Any:
         """The model's result for its tensor inputs in graph order."""
-        shapes = self.shapes(inputs)
+        now = self.at(inputs)
+        shapes = now.shapes
         env = dict(zip(self.graph.inputs, inputs, strict=True))
-        for item in self.items(shapes):
+        for item in now.items:
             if isinstance(item, TorchStep):
                 op = resolve(item.node.op, shapes)
                 results = _run_torch(op, [env[v] for v in item.node.inputs], self.graph)
                 env.update(zip(item.node.outputs, results, strict=True))
             else:
-                env.update(self._run_segment(item, env, shapes))
+                env.update(self._run_segment(item, env, now))
         leaves = [self._leaf(leaf, env, shapes) for leaf in self.graph.outputs]
         return self.graph.output_tree.unflatten(leaves)
 
     def call_for(self, x: Tensor) -> Call | None:
         """A direct call, where the whole graph is one segment from one tensor to one."""
-        shapes = self.shapes([x])
-        items = self.items(shapes)
-        if len(items) != 1 or not isinstance(items[0], Segment):
+        now = self.at([x])
+        if len(now.items) != 1 or not isinstance(now.items[0], Segment):
             return None
-        segment = items[0]
+        segment = now.items[0]
         single = segment.inputs == self.graph.inputs and segment.outputs == self.graph.outputs
         if not (single and len(segment.inputs) == 1 and self.graph.output_tree.is_leaf):
             return None
         if readable(x) is not x:
             return None
-        lowered = self.lowered(segment, [x], shapes)
+        lowered = self.lowered(segment, [x], now)
         return Call(
             lowered,
             lowered.output_shapes[0],
             strided(lowered.output_shapes[0], lowered.output_channels_last[0]),
         )
 
-    def lowered(self, segment: Segment, inputs: Sequence[Tensor], shapes: Shapes) -> Lowered:
+    def lowered(self, segment: Segment, inputs: Sequence[Tensor], now: Situation) -> Lowered:
         """The segment's plan for tensors that `readable` gave."""
         threads = self.threads()
-        formats = tuple((tuple(x.shape), is_nchw(x), is_channels_last(x)) for x in inputs)
-        key = (segment.outputs, threads, formats)
+        formats = tuple((is_nchw(x), is_channels_last(x)) for x in inputs)
+        key = (now.key, segment.outputs, threads, formats)
         with self._lock:
             found = self._plans.get(key)
             if found is None:
-                nchw = {v: f[1] for v, f in zip(segment.inputs, formats, strict=True)}
-                last = {v: f[2] for v, f in zip(segment.inputs, formats, strict=True)}
-                pool = all(isinstance(item, Segment) for item in self.items(shapes))
-                found = lower(
-                    segment, shapes, nchw, last, self.graph.tensors, self.weights, threads, pool
-                )
+                nchw = {v: f[0] for v, f in zip(segment.inputs, formats, strict=True)}
+                last = {v: f[1] for v, f in zip(segment.inputs, formats, strict=True)}
+                tensors, pool = self.graph.tensors, now.all_kernels
+                found = lower(segment, now.shapes, nchw, last, tensors, self.weights, threads, pool)
                 self._plans[key] = found
                 _trim(self._plans)
         return found
 
     def _run_segment(
-        self, segment: Segment, env: dict[int, Tensor], shapes: Shapes
+        self, segment: Segment, env: dict[int, Tensor], now: Situation
     ) -> dict[int, Tensor]:
         inputs = [readable(env[v]) for v in segment.inputs]
-        lowered = self.lowered(segment, inputs, shapes)
+        lowered = self.lowered(segment, inputs, now)
         pairs = zip(lowered.output_shapes, lowered.output_channels_last, strict=True)
         outputs = [_fresh(s, strided(s, last)) for s, last in pairs]
         lowered.plan.run([x.data_ptr() for x in inputs], [y.data_ptr() for y in outputs])

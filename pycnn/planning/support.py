@@ -1,4 +1,4 @@
-"""Which nodes the kernels take: decided on ranks and dtypes, so that it holds for every size."""
+"""Which nodes the kernels take, at given shapes: a view may be a flatten at one size and not at another."""
 
 from __future__ import annotations
 

@@ -13,24 +13,20 @@ constexpr int64_t kWeightShare = 3;        // of L2: weights kept there while pi
 constexpr int64_t kTableBytes = 64 << 10;  // pointer table of a block, a worker
 constexpr int64_t kPointerBytes = sizeof(const float*), kPointerFloats = kPointerBytes / 4;
 
-struct Blocking {
-  int64_t rows;   // pixels in a full tile
-  int64_t block;  // pixels in a block
-};
-
-Blocking blocking(const Conv2dParams& p) {
+// Pixels in a block: whole tiles, for half of L2 and a pointer table of kTableBytes.
+int64_t block_pixels(const Conv2dParams& p) {
   const int64_t taps = p.kh * p.kw, pixel_bytes = 4 * p.c * p.sh * p.sw;
   int64_t block = machine().l2_bytes / 2 / pixel_bytes;
   const int64_t table = kTableBytes / (taps * kPointerBytes);
   if (block > table) block = table;
   if (block < 2 * kMaxRows) block = 2 * kMaxRows;
-  return {kMaxRows, block / kMaxRows * kMaxRows};
+  return block / kMaxRows * kMaxRows;
 }
 
 int64_t zero_floats(const Conv2dParams& p) { return (p.group_c() + 15) / 16 * 16; }
 
 int64_t worker_floats(const Conv2dParams& p) {
-  const int64_t table = blocking(p).block * p.kh * p.kw * kPointerFloats;
+  const int64_t table = block_pixels(p) * p.kh * p.kw * kPointerFloats;
   return (zero_floats(p) + table + 15) / 16 * 16;
 }
 
@@ -86,7 +82,7 @@ int64_t panels_at_once(const Conv2dParams& p, int rows, Range panels) {
 void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
   const Share mine = split(p, worker);
   if (mine.pixels.begin >= mine.pixels.end || mine.panels.begin >= mine.panels.end) return;
-  const int64_t taps = p.kh * p.kw, cs = p.group_c(), ks = p.group_k(), block = blocking(p).block;
+  const int64_t taps = p.kh * p.kw, cs = p.group_c(), ks = p.group_k(), block = block_pixels(p);
   float* zero = ptrs.workspace + worker.id * worker_floats(p);
   auto** table = reinterpret_cast<const float**>(zero + zero_floats(p));
   for (int64_t c = 0; c < cs; ++c) zero[c] = 0;
