@@ -49,8 +49,8 @@ $(VENV)/.installed: pyproject.toml setup.py $(VENV)/.tools
 	$(say) "build: compiling pycnn._C (one to three minutes on two cores)"
 	@$(BIN)/python setup.py -q build_ext --inplace
 	$(say) "installing pycnn in place, with what the demo, the tests and the checks need"
-	@$(PIP) install -q --no-build-isolation -e '.[dev,demo]'
 	@$(PIP) install -q --no-deps $(TORCH_PIP_ARGS) '$(TORCHVISION)'
+	@$(PIP) install -q --no-build-isolation -e '.[dev,demo]' '$(TORCH)'
 	@touch $@
 
 $(VENV)/.tools: $(VENV)/.torch

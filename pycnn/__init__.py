@@ -5,8 +5,9 @@ import torch as _torch_first  # noqa: F401  # its libraries must be loaded befor
 from pycnn import models, ops
 from pycnn._version import __version__
 from pycnn.explain import explain
+from pycnn.models import create_model
 from pycnn.optimize import OptimizedModule, optimize
-from pycnn.registry import create_model, list_models
+from pycnn.registry import list_models
 
 __all__ = [
     "OptimizedModule",

@@ -22,7 +22,8 @@ from rich.table import Table
 import pycnn
 from pycnn import _C
 from pycnn.demo import MissingExtraError, run_demo
-from pycnn.registry import create_model, find_model, list_models
+from pycnn.models import create_model
+from pycnn.registry import find_model, list_models
 
 app = typer.Typer(
     name="pycnn",

@@ -1,5 +1,7 @@
 """The zoo: trainable torch modules whose forwards call `pycnn.ops`; importing it fills the registry."""
 
+from pycnn.models.create import create_model
+from pycnn.models.features import FeatureExtractor
 from pycnn.models.fused import FusedSequential, fused, plain_torch
 from pycnn.models.resnet import ResNet
 from pycnn.models.textbook import (
@@ -16,7 +18,8 @@ from pycnn.models.textbook import (
     alex_block,
     vgg_block,
 )
-from pycnn.registry import create_model, list_models
+from pycnn.models.weights import load_weights
+from pycnn.registry import list_models
 
 __all__ = [
     "BasicCNN",
@@ -24,6 +27,7 @@ __all__ = [
     "BottleneckBlock",
     "ClassifierHead",
     "DepthwiseSeparableConv",
+    "FeatureExtractor",
     "FusedSequential",
     "InceptionLikeBlock",
     "LeNetLike",
@@ -35,6 +39,7 @@ __all__ = [
     "create_model",
     "fused",
     "list_models",
+    "load_weights",
     "plain_torch",
     "vgg_block",
 ]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pycnn.models.fused import FusedSequential, fused
-from pycnn.registry import model
+from pycnn.registry import Family, Paper, model
 
 
 class BasicBlock(nn.Module):
@@ -115,6 +115,21 @@ def _stage(
     return nn.Sequential(*blocks)
 
 
+RESNET = Family(
+    "resnet",
+    Paper(
+        "Deep Residual Learning for Image Recognition", "He, Zhang, Ren, Sun", 2015, "1512.03385"
+    ),
+    image_size=(224, 224),
+    num_classes=1000,
+    stages={
+        2: ("conv1", "bn1", "relu"),
+        4: ("maxpool", "layer1"),
+        8: ("layer2",),
+        16: ("layer3",),
+        32: ("layer4",),
+    },
+)
 VARIANTS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
     "resnet18": (BasicBlock, (2, 2, 2, 2)),
     "resnet34": (BasicBlock, (3, 4, 6, 3)),
@@ -124,4 +139,4 @@ VARIANTS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, i
 }
 
 for _name, (_block, _layers) in VARIANTS.items():
-    model(_name, image_size=(224, 224), num_classes=1000, block=_block, layers=_layers)(ResNet)
+    model(_name, RESNET, block=_block, layers=_layers)(ResNet)

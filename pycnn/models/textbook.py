@@ -13,10 +13,28 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pycnn.models.fused import FusedSequential, concat, fused
-from pycnn.registry import model
+from pycnn.registry import Family, Paper, model
+
+LENET = Paper(
+    "Gradient-Based Learning Applied to Document Recognition",
+    "LeCun, Bottou, Bengio, Haffner",
+    1998,
+)
+VGG = Paper(
+    "Very Deep Convolutional Networks for Large-Scale Image Recognition",
+    "Simonyan, Zisserman", 2014, "1409.1556",
+)  # fmt: skip
+BATCH_NORM = Paper(
+    "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift",
+    "Ioffe, Szegedy", 2015, "1502.03167",
+)  # fmt: skip
+GLOBAL_POOLING = Paper("Network In Network", "Lin, Chen, Yan", 2013, "1312.4400")
 
 
-@model("basic_cnn", image_size=(64, 64))
+@model(
+    "basic_cnn",
+    Family("textbook", GLOBAL_POOLING, (64, 64), stages={1: ("0", "1"), 2: ("2:5",), 4: ("5:8",)}),
+)
 class BasicCNN(FusedSequential):
     """Three convolutions, two poolings, global average, linear: [n, in_channels, h, w] -> [n, num_classes].
 
@@ -39,7 +57,13 @@ class BasicCNN(FusedSequential):
         )
 
 
-@model("lenet_like", image_size=(28, 28), in_channels=1)
+@model(
+    "lenet_like",
+    Family(
+        "textbook", LENET, (28, 28), in_channels=1,
+        stages={1: ("features.:2",), 2: ("features.2:5",), 4: ("features.5",)},
+    ),
+)  # fmt: skip
 class LeNetLike(nn.Module):
     """LeNet for 28x28 digits, tanh and average pooling: [n, in_channels, 28, 28] -> [n, num_classes]."""
 
@@ -87,7 +111,10 @@ def vgg_block(in_channels: int, out_channels: int, num_convs: int) -> nn.Sequent
     return FusedSequential(*layers)
 
 
-@model("small_vgg", image_size=(64, 64))
+@model(
+    "small_vgg",
+    Family("textbook", VGG, (64, 64), stages={2: ("0",), 4: ("1",), 8: ("2",)}),
+)
 class SmallVGG(FusedSequential):
     """Three VGG blocks and a head: [n, in_channels, h, w] -> [n, num_classes]; keys "0.0.weight" ... "5.bias"."""
 
@@ -230,7 +257,13 @@ class ClassifierHead(FusedSequential):
         )
 
 
-@model("small_cnn", image_size=(32, 32))
+@model(
+    "small_cnn",
+    Family(
+        "textbook", BATCH_NORM, (32, 32),
+        stages={1: ("features.:6",), 2: ("features.6:13",), 4: ("features.13:17",)},
+    ),
+)  # fmt: skip
 class SmallCNN(nn.Module):
     """Five convolutions with batch-norm for 32x32 images: [n, in_channels, h, w] -> [n, num_classes]; h, w >= 4."""
 

@@ -1,0 +1,111 @@
+"""The zoo's rows and the reference implementation of each: what tests/test_zoo.py runs over.
+
+`twin("name", make)` says that `make(num_classes=...)` builds the network whose state_dict keys, shapes, initial values,
+outputs and gradients `pycnn.create_model("name", num_classes=...)` has to have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision_stub import models as torchvision
+
+import pycnn
+from pycnn.registry import find_model
+
+CLASSES = 17
+
+
+@dataclass(frozen=True)
+class Twin:
+    """One variant's reference.
+
+    Attributes:
+        make: builds the reference; takes `num_classes` if the variant does.
+        size: (h, w) of the images that outputs are compared on, odd where the network takes it.
+        trains: the family's small variant: compared in training mode and as a backbone too, and in the fast tier.
+        slow: outputs are compared in the slow tier only.
+        options: of `create_model`, to match `make`.
+        extra: further positional inputs of the forward, such as a timestep.
+        draws: it draws its initial values in the order of the reference, so that the same seed gives the same network;
+            where it does not, their statistics are compared.
+        strict: every step of the optimised network runs a kernel of ours.
+    """
+
+    make: Callable[..., nn.Module]
+    size: tuple[int, int] = (65, 97)
+    trains: bool = False
+    slow: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
+    extra: tuple[Any, ...] = ()
+    draws: bool = True
+    strict: bool = True
+
+
+TWINS: dict[str, Twin] = {}
+
+
+def twin(name: str, make: Callable[..., nn.Module], **facts: Any) -> None:
+    assert name not in TWINS, name
+    TWINS[name] = Twin(make, **facts)
+
+
+def classes(name: str, n: int = CLASSES) -> dict[str, int]:
+    """`num_classes` for networks which have classes."""
+    return {} if find_model(name).num_classes is None else {"num_classes": n}
+
+
+def build(name: str) -> tuple[nn.Module, nn.Module]:
+    """(ours, the reference), both newly initialised from the same seed."""
+    t = TWINS[name]
+    torch.manual_seed(5)
+    mine = pycnn.create_model(name, **classes(name), **t.options)
+    torch.manual_seed(5)
+    return mine, t.make(**classes(name))
+
+
+def pair(name: str) -> tuple[nn.Module, nn.Module, tuple[Any, ...]]:
+    """(ours, the reference with the same random weights and statistics, inputs of a batch of 3)."""
+    mine, plain = build(name)
+    randomise(mine)
+    plain.load_state_dict(mine.state_dict(), strict=True)
+    x = torch.randn(3, find_model(name).input_size[0], *TWINS[name].size)
+    return mine.eval(), plain.eval(), (x, *TWINS[name].extra)
+
+
+def randomise(net: nn.Module) -> None:
+    """Statistics and whatever is initialised to a constant (biases, norms, layer scales) get random values.
+
+    Left alone, two of them exchanged, or one that is not applied, would not be seen.
+    """
+    with torch.no_grad():
+        for name, t in [*net.named_parameters(), *net.named_buffers()]:
+            if not t.is_floating_point():
+                continue
+            if name.endswith(("running_mean", "bias")):
+                t.normal_(0, 0.2)
+            elif name.endswith("running_var"):
+                t.uniform_(0.5, 2)
+            elif t.numel() == 1 or bool((t == t.flatten()[0]).all()):
+                t.uniform_(0.5, 1.5)
+
+
+def tv(name: str, **options: Any) -> Callable[..., nn.Module]:
+    """torchvision's `name`, without its weights."""
+    return lambda **kw: getattr(torchvision, name)(weights=None, **options, **kw)
+
+
+def leaves(y: Any) -> list[Tensor]:
+    """The tensors of an output, whatever holds them."""
+    return [t for t in torch.utils._pytree.tree_leaves(y) if isinstance(t, Tensor)]
+
+
+twin("resnet18", tv("resnet18"), trains=True)
+twin("resnet34", tv("resnet34"), slow=True)
+twin("resnet50", tv("resnet50"))
+twin("resnet101", tv("resnet101"), slow=True)
+twin("resnet152", tv("resnet152"), slow=True)
