@@ -2,7 +2,7 @@
 
 import torch as _torch_first  # noqa: F401  # its libraries must be loaded before our extension
 
-from pycnn import models, ops
+from pycnn import blocks, models, ops
 from pycnn._version import __version__
 from pycnn.explain import explain
 from pycnn.models import create_model
@@ -15,6 +15,7 @@ __all__ = [
     "create_model",
     "explain",
     "list_models",
+    "blocks",
     "models",
     "ops",
     "optimize",

@@ -1,0 +1,146 @@
+"""From a row of ordinary layers to fused calls: how the zoo's modules run.
+
+The modules of the zoo hold `nn.Conv2d`, `nn.BatchNorm2d`, `nn.ReLU`, ... under their usual names and hand them to
+`fused`, which in inference joins each convolution with its batch-norm, residual and activation in one `pycnn.ops` call.
+Layers are looked at when they are called, so a replaced one (`net.maxpool = nn.Identity()`) counts.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from pycnn import ops
+
+ACTIVATIONS: dict[type[nn.Module], str] = {
+    nn.ReLU: "relu",
+    nn.ReLU6: "relu6",
+    nn.SiLU: "silu",
+    nn.Hardswish: "hardswish",
+    nn.Sigmoid: "sigmoid",
+    nn.Tanh: "tanh",
+}
+
+_thread = threading.local()
+
+
+@contextmanager
+def plain_torch() -> Iterator[None]:
+    """Inside, this thread runs the zoo's networks layer by layer as torch's own modules, for reference and timing."""
+    before = _runs_plain()
+    _thread.plain = True
+    try:
+        yield
+    finally:
+        _thread.plain = before
+
+
+def _runs_plain() -> bool:
+    return getattr(_thread, "plain", False)
+
+
+def fused(x: Tensor, *layers: nn.Module, residual: Tensor | None = None) -> Tensor:
+    """Run `layers` one after the other, fused where `pycnn.ops` can; `residual` is added before the last of them.
+
+    Equivalent to:
+        for layer in layers[:-1]:
+            x = layer(x)
+        return layers[-1](x if residual is None else x + residual)
+
+    Exactly that runs when gradients are on, under torch.compile, export, tracing or a TorchFunctionMode, and in
+    `plain_torch`: the numbers of training are torch's, and whoever captures the network sees each layer called as a
+    module under its own path.
+
+    Args:
+        x: input of the first layer, [n, c, h, w] where that is a convolution.
+        layers: modules; the last is an activation (or `nn.Identity`) if there is a residual.
+        residual: same shape as the input of the last layer.
+    """
+    if _layer_by_layer():
+        return _one_by_one(x, layers, residual)
+    start = 0
+    while start < len(layers):
+        stop = _group_end(layers, start)
+        at_end = stop == len(layers)
+        x = _run_group(x, layers[start:stop], residual if at_end else None)
+        start = stop
+    return x
+
+
+def concat(branches: list[Tensor]) -> Tensor:
+    """`torch.cat(branches, dim=1)`, by `pycnn.ops` where `fused` would use it."""
+    return torch.cat(branches, dim=1) if _layer_by_layer() else ops.concat(branches, dim=1)
+
+
+class FusedSequential(nn.Sequential):
+    """`nn.Sequential` with the same keys and numbers, whose forward is `fused`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return fused(x, *self)
+
+    def __getitem__(self, index: int | slice) -> nn.Module:
+        if isinstance(
+            index, slice
+        ):  # a subclass with its own __init__ cannot be built from its layers
+            return FusedSequential(OrderedDict(list(self._modules.items())[index]))
+        return super().__getitem__(index)
+
+
+def _layer_by_layer() -> bool:
+    return (
+        torch.is_grad_enabled()
+        or torch._C._len_torch_function_stack() > 0
+        or torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
+        or _runs_plain()
+    )
+
+
+def _one_by_one(x: Tensor, layers: tuple[nn.Module, ...], residual: Tensor | None) -> Tensor:
+    for layer in layers[:-1]:
+        x = layer(x)
+    if residual is not None:
+        x = x + residual
+    for layer in layers[-1:]:
+        x = layer(x)
+    return x
+
+
+def _group_end(layers: tuple[nn.Module, ...], start: int) -> int:
+    """One past the last layer which joins layers[start]: conv [bn] [act], linear [act], else the layer alone."""
+    kind = type(layers[start])
+    stop = start + 1
+    if kind is nn.Conv2d and stop < len(layers) and type(layers[stop]) is nn.BatchNorm2d:
+        stop += 1
+    if kind in (nn.Conv2d, nn.Linear) and stop < len(layers) and type(layers[stop]) in ACTIVATIONS:
+        stop += 1
+    return stop
+
+
+def _run_group(x: Tensor, group: tuple[nn.Module, ...], residual: Tensor | None) -> Tensor:
+    first, last = group[0], group[-1]
+    act = ACTIVATIONS.get(type(last), "none")
+    if residual is not None and (len(group) == 1 or act == "none"):
+        return _one_by_one(x, group, residual)
+    if type(first) is nn.Conv2d:
+        bn = group[1] if len(group) > 1 and isinstance(group[1], nn.BatchNorm2d) else None
+        return ops.conv_bn_act(x, first, bn, act, residual)
+    if type(first) is nn.Linear:
+        return ops.linear(x, first.weight, first.bias, act=act, residual=residual)
+    if type(first) is nn.MaxPool2d and not first.return_indices:
+        return ops.max_pool2d(
+            x, first.kernel_size, first.stride, first.padding, first.dilation, first.ceil_mode
+        )
+    if type(first) is nn.AvgPool2d:
+        return ops.avg_pool2d(
+            x, first.kernel_size, first.stride, first.padding,
+            first.ceil_mode, first.count_include_pad, first.divisor_override,
+        )  # fmt: skip
+    if type(first) is nn.AdaptiveAvgPool2d and first.output_size is not None:
+        return ops.adaptive_avg_pool2d(x, first.output_size)
+    return _one_by_one(x, group, None)
