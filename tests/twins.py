@@ -27,7 +27,7 @@ class Twin:
     Attributes:
         make: builds the reference; takes `num_classes` if the variant does.
         size: (h, w) of the images that outputs are compared on, odd where the network takes it.
-        trains: the family's small variant: compared in training mode and as a backbone too, and in the fast tier.
+        trains: the small variant of its class: compared in training mode and as a backbone too.
         slow: outputs are compared in the slow tier only.
         options: of `create_model`, to match `make`.
         extra: further positional inputs of the forward, such as a timestep.
@@ -37,7 +37,7 @@ class Twin:
     """
 
     make: Callable[..., nn.Module]
-    size: tuple[int, int] = (65, 97)
+    size: tuple[int, int] = (49, 65)
     trains: bool = False
     slow: bool = False
     options: dict[str, Any] = field(default_factory=dict)
@@ -104,8 +104,31 @@ def leaves(y: Any) -> list[Tensor]:
     return [t for t in torch.utils._pytree.tree_leaves(y) if isinstance(t, Tensor)]
 
 
+def lenet5(num_classes: int) -> nn.Module:
+    """What is called LeNet-5 today, written with torch alone; no library has it."""
+    pool, tanh = nn.AvgPool2d(2), nn.Tanh()
+    convs = [nn.Conv2d(1, 6, 5), tanh, pool, nn.Conv2d(6, 16, 5), tanh, pool]
+    net = nn.Sequential()
+    net.features = nn.Sequential(*convs, nn.Conv2d(16, 120, 5), tanh)
+    net.classifier = nn.Sequential(
+        nn.Flatten(), nn.Linear(120, 84), tanh, nn.Linear(84, num_classes)
+    )
+    return net
+
+
 twin("resnet18", tv("resnet18"), trains=True)
 twin("resnet34", tv("resnet34"), slow=True)
 twin("resnet50", tv("resnet50"))
 twin("resnet101", tv("resnet101"), slow=True)
 twin("resnet152", tv("resnet152"), slow=True)
+twin("resnext50_32x4d", tv("resnext50_32x4d"))
+twin("resnext101_32x8d", tv("resnext101_32x8d"), slow=True)
+twin("wide_resnet50_2", tv("wide_resnet50_2"), slow=True)
+twin("wide_resnet101_2", tv("wide_resnet101_2"), slow=True)
+
+twin("lenet5", lenet5, size=(32, 32), trains=True)
+twin("alexnet", tv("alexnet"), size=(65, 97), trains=True)
+twin("vgg11", tv("vgg11"), slow=True)
+twin("vgg11_bn", tv("vgg11_bn"), trains=True)
+for deeper in ("vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn"):
+    twin(deeper, tv(deeper), slow=True)

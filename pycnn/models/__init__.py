@@ -1,8 +1,10 @@
 """The zoo: trainable torch modules whose forwards call `pycnn.ops`; importing it fills the registry."""
 
+from pycnn.models.alexnet import AlexNet
 from pycnn.models.create import create_model
 from pycnn.models.features import FeatureExtractor
 from pycnn.models.fused import FusedSequential, fused, plain_torch
+from pycnn.models.lenet import LeNet5
 from pycnn.models.resnet import ResNet
 from pycnn.models.textbook import (
     BasicCNN,
@@ -18,10 +20,14 @@ from pycnn.models.textbook import (
     alex_block,
     vgg_block,
 )
+from pycnn.models.vgg import VGG
 from pycnn.models.weights import load_weights
 from pycnn.registry import list_models
 
 __all__ = [
+    "AlexNet",
+    "LeNet5",
+    "VGG",
     "BasicCNN",
     "BasicResidualBlock",
     "BottleneckBlock",

@@ -1,10 +1,17 @@
 """ResNet: "Deep Residual Learning for Image Recognition", He, Zhang, Ren, Sun 2015 (arXiv 1512.03385).
 
+ResNeXt: "Aggregated Residual Transformations for Deep Neural Networks", Xie, Girshick, Dollár, Tu, He 2016 (arXiv
+1611.05431): grouped 3x3 convolutions. "Wide Residual Networks", Zagoruyko, Komodakis 2016 (arXiv 1605.07146): wider
+3x3 convolutions.
+
 State_dict keys, initialisation and stride placement are torchvision's, so its weights load as they are: a bottleneck
 strides in its 3x3 convolution ("v1.5"), where the paper strides in the first 1x1.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -13,21 +20,45 @@ from pycnn.models.fused import FusedSequential, fused
 from pycnn.registry import Family, Paper, model
 
 
+@dataclass(frozen=True)
+class Shape:
+    """Of the blocks of one stage.
+
+    Attributes:
+        stride: of the 3x3 convolution.
+        dilation: of the 3x3 convolution.
+        groups: of the 3x3 convolution.
+        base_width: channels of a group of the 3x3 convolution where `planes` is 64; it grows with `planes`.
+    """
+
+    stride: int = 1
+    dilation: int = 1
+    groups: int = 1
+    base_width: int = 64
+
+
 class BasicBlock(nn.Module):
     """relu(F(x) + shortcut(x)), F = 3x3, 3x3: [n, c, h, w] -> [n, planes, h/stride, w/stride]."""
 
     expansion = 1
 
     def __init__(
-        self, in_channels: int, planes: int, stride: int, downsample: nn.Module | None
+        self, in_channels: int, planes: int, shape: Shape, downsample: nn.Module | None
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, planes, 3, stride, padding=1, bias=False)
+        if shape != Shape(stride=shape.stride):
+            raise ValueError(f"BasicBlock has neither groups nor widths nor dilation, got {shape}")
+        self.conv1 = nn.Conv2d(in_channels, planes, 3, shape.stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(planes)
         self.relu = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(planes)
         self.downsample = downsample
+
+    @property
+    def last_norm(self) -> nn.BatchNorm2d:
+        """Of the branch F."""
+        return self.bn2
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -41,23 +72,34 @@ class Bottleneck(nn.Module):
     expansion = 4
 
     def __init__(
-        self, in_channels: int, planes: int, stride: int, downsample: nn.Module | None
+        self, in_channels: int, planes: int, shape: Shape, downsample: nn.Module | None
     ) -> None:
         super().__init__()
+        width = planes * shape.base_width // 64 * shape.groups
         out_channels = planes * self.expansion
-        self.conv1 = nn.Conv2d(in_channels, planes, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(planes)
-        self.conv2 = nn.Conv2d(planes, planes, 3, stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(planes)
-        self.conv3 = nn.Conv2d(planes, out_channels, 1, bias=False)
+        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(
+            width, width, 3, shape.stride, shape.dilation, shape.dilation, shape.groups, bias=False
+        )
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
+
+    @property
+    def last_norm(self) -> nn.BatchNorm2d:
+        """Of the branch F."""
+        return self.bn3
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
         y = fused(x, self.conv1, self.bn1, self.relu, self.conv2, self.bn2, self.relu)
         return fused(y, self.conv3, self.bn3, self.relu, residual=shortcut)
+
+
+Block: TypeAlias = type[BasicBlock] | type[Bottleneck]
 
 
 class ResNet(nn.Module):
@@ -68,50 +110,67 @@ class ResNet(nn.Module):
         layers: number of blocks of each of the four stages.
         num_classes: number of logits.
         in_channels: channels of the image.
+        groups, width_per_group: of the 3x3 convolutions of `Bottleneck`: 32 and 4 make a ResNeXt 32x4d.
+        zero_init_residual: each branch starts as zero, each block as the identity (Goyal et al. 2017, 1706.02677).
+        replace_stride_with_dilation: for stages 2, 3 and 4; `Bottleneck` only.
     """
 
     def __init__(
         self,
-        block: type[BasicBlock] | type[Bottleneck],
+        block: Block,
         layers: tuple[int, int, int, int],
         num_classes: int = 1000,
         in_channels: int = 3,
+        *,
+        groups: int = 1,
+        width_per_group: int = 64,
+        zero_init_residual: bool = False,
+        replace_stride_with_dilation: tuple[bool, bool, bool] = (False, False, False),
     ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = _stage(block, 64, 64, layers[0], stride=1)
-        self.layer2 = _stage(block, 64 * block.expansion, 128, layers[1], stride=2)
-        self.layer3 = _stage(block, 128 * block.expansion, 256, layers[2], stride=2)
-        self.layer4 = _stage(block, 256 * block.expansion, 512, layers[3], stride=2)
+        stages = []
+        c, dilation = 64, 1
+        for i, dilate in enumerate((None, *replace_stride_with_dilation)):
+            shape = Shape(1 if dilate in (None, True) else 2, dilation, groups, width_per_group)
+            dilation *= 2 if dilate else 1
+            planes = 64 * 2**i
+            stages.append(_stage(block, (c, planes), layers[i], shape, dilation))
+            c = planes * block.expansion
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
-        self.fc = nn.Linear(512 * block.expansion, num_classes)
+        self.fc = nn.Linear(c, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        for module in self.modules():
+            if zero_init_residual and isinstance(module, (BasicBlock, Bottleneck)):
+                nn.init.zeros_(module.last_norm.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         x = fused(x, self.conv1, self.bn1, self.relu, self.maxpool)
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        x = fused(x, self.layer1, self.layer2, self.layer3, self.layer4)
         x = torch.flatten(fused(x, self.avgpool), 1)
         return fused(x, self.fc)
 
 
 def _stage(
-    block: type[BasicBlock] | type[Bottleneck], in_channels: int, planes: int, n: int, stride: int
+    block: Block, channels: tuple[int, int], n: int, first: Shape, dilation: int
 ) -> nn.Sequential:
-    """`n` blocks, the first with the stride and, where shapes change, a projection shortcut."""
+    """`n` blocks, the first with `first`'s stride and dilation and, where shapes change, a projection shortcut."""
+    c, planes = channels
     out_channels = planes * block.expansion
     downsample = None
-    if stride != 1 or in_channels != out_channels:
+    if first.stride != 1 or c != out_channels:
         downsample = FusedSequential(
-            nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
-            nn.BatchNorm2d(out_channels),
+            nn.Conv2d(c, out_channels, 1, first.stride, bias=False), nn.BatchNorm2d(out_channels)
         )
-    blocks = [block(in_channels, planes, stride, downsample)]
-    blocks += [block(out_channels, planes, 1, None) for _ in range(1, n)]
+    blocks = [block(c, planes, first, downsample)]
+    others = replace(first, stride=1, dilation=dilation)
+    blocks += [block(out_channels, planes, others, None) for _ in range(1, n)]
     return nn.Sequential(*blocks)
 
 
@@ -130,13 +189,30 @@ RESNET = Family(
         32: ("layer4",),
     },
 )
-VARIANTS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
-    "resnet18": (BasicBlock, (2, 2, 2, 2)),
-    "resnet34": (BasicBlock, (3, 4, 6, 3)),
-    "resnet50": (Bottleneck, (3, 4, 6, 3)),
-    "resnet101": (Bottleneck, (3, 4, 23, 3)),
-    "resnet152": (Bottleneck, (3, 8, 36, 3)),
+RESNEXT = replace(
+    RESNET,
+    name="resnext",
+    paper=Paper(
+        "Aggregated Residual Transformations for Deep Neural Networks",
+        "Xie, Girshick, Dollár, Tu, He", 2016, "1611.05431",
+    ),
+)  # fmt: skip
+WIDE = replace(
+    RESNET,
+    name="wide_resnet",
+    paper=Paper("Wide Residual Networks", "Zagoruyko, Komodakis", 2016, "1605.07146"),
+)
+VARIANTS: dict[str, tuple[Family, Block, tuple[int, int, int, int], dict[str, int]]] = {
+    "resnet18": (RESNET, BasicBlock, (2, 2, 2, 2), {}),
+    "resnet34": (RESNET, BasicBlock, (3, 4, 6, 3), {}),
+    "resnet50": (RESNET, Bottleneck, (3, 4, 6, 3), {}),
+    "resnet101": (RESNET, Bottleneck, (3, 4, 23, 3), {}),
+    "resnet152": (RESNET, Bottleneck, (3, 8, 36, 3), {}),
+    "resnext50_32x4d": (RESNEXT, Bottleneck, (3, 4, 6, 3), {"groups": 32, "width_per_group": 4}),
+    "resnext101_32x8d": (RESNEXT, Bottleneck, (3, 4, 23, 3), {"groups": 32, "width_per_group": 8}),
+    "wide_resnet50_2": (WIDE, Bottleneck, (3, 4, 6, 3), {"width_per_group": 128}),
+    "wide_resnet101_2": (WIDE, Bottleneck, (3, 4, 23, 3), {"width_per_group": 128}),
 }
 
-for _name, (_block, _layers) in VARIANTS.items():
-    model(_name, RESNET, block=_block, layers=_layers)(ResNet)
+for _name, (_family, _block, _layers, _widths) in VARIANTS.items():
+    model(_name, _family, block=_block, layers=_layers, **_widths)(ResNet)
