@@ -71,7 +71,7 @@ def read(path: Path) -> list[Layer]:
 
 def measure(layer: Layer, batch: int, threads: int) -> Result:
     p = layer.params(batch)
-    kernel = next(name for name, reason in _C.kernels("conv2d", p) if reason is None)
+    kernel = _C.choose("conv2d", p, threads)
     pixels = (batch, int(p["oh"]), int(p["ow"]))
     x = torch.zeros(batch, layer.h, layer.w, int(p["ldx"]))
     x[..., : layer.c] = torch.randn(batch, layer.h, layer.w, layer.c)

@@ -25,6 +25,8 @@ class Options:
 
     strict: bool = False
     threads: int | None = None
+    exact: bool = False
+    batch_invariant: bool = False
 
 
 @dataclass
@@ -155,7 +157,9 @@ def _make(
     with torch.inference_mode(False), torch.no_grad():
         raw = capture(model, args, kwargs)
         graph = run_passes(raw)
-    program = Program(graph, Weights(graph.tensors), options.threads)
+    program = Program(
+        graph, Weights(graph.tensors), options.threads, options.exact, options.batch_invariant
+    )
     guard, watched = _watch(model, raw)
     inputs = raw.input_tree.tensors(args, kwargs)
     assert inputs is not None

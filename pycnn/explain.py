@@ -104,7 +104,7 @@ def _report(compiled: Compiled, inputs: list[Tensor]) -> Report:
         steps += [_kernel_report(step, shapes) for step in lowered.steps]
     notes = tuple(_sentence(note) for note in program.graph.notes)
     packed = program.weights.bytes()
-    return Report(tuple(steps), tuple(fallbacks), notes, peak, packed, program.threads())
+    return Report(tuple(steps), tuple(fallbacks), notes, peak, packed, program.settings().threads)
 
 
 def _stand_ins(

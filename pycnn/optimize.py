@@ -175,7 +175,12 @@ def _watched() -> bool:
 
 
 def optimize(
-    model: nn.Module, *, strict: bool = False, threads: int | None = None
+    model: nn.Module,
+    *,
+    exact: bool = False,
+    strict: bool = False,
+    batch_invariant: bool = False,
+    threads: int | None = None,
 ) -> OptimizedModule:
     """A module that computes what `model` computes in eval, several times faster.
 
@@ -187,7 +192,11 @@ def optimize(
 
     Args:
         model: any nn.Module; call ``model.eval()`` to get the fast path.
+        exact: forbid algorithms that re-associate products (Winograd): max|y - ref| / max|ref| against the model in
+            fp64 is then within 1e-5 instead of 1e-4 (or 3 times torch's own error, whichever is larger).
         strict: raise NotImplementedError, naming the ops, where something would run in torch.
+        batch_invariant: an image's result has the same bits whatever else is in the batch and however many threads run.
+            Without it another batch may get another algorithm.
         threads: at most this many; default torch.get_num_threads(). Never more than the usable cores.
 
     Raises:
@@ -197,6 +206,9 @@ def optimize(
         raise TypeError(f"optimize: model must be a torch.nn.Module, got {type(model).__name__}")
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise ValueError(f"optimize: threads={threads!r} must be a positive integer")
+    for name, flag in (("exact", exact), ("strict", strict), ("batch_invariant", batch_invariant)):
+        if not isinstance(flag, bool):
+            raise TypeError(f"optimize: {name} must be a bool, got {flag!r}")
     if isinstance(model, OptimizedModule):
         model = model._model
-    return OptimizedModule(model, Options(strict=strict, threads=threads))
+    return OptimizedModule(model, Options(strict, threads, exact, batch_invariant))

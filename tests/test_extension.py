@@ -182,10 +182,10 @@ def test_calls_from_threads_do_not_deadlock() -> None:
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "small_cnn", "basic_cnn"])
 def test_eager_ops_and_the_plan_are_bit_equal(name: str) -> None:
-    """The zoo's forward calls the same kernels one by one."""
+    """The zoo's forward calls the same kernels one by one; eager calls, which pack each time, never Winograd."""
     net = pycnn.create_model(name).eval()
     x = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
         for fmt in (torch.contiguous_format, torch.channels_last):
             view = x.to(memory_format=fmt)
-            assert torch.equal(net(view), pycnn.optimize(net)(view))
+            assert torch.equal(net(view), pycnn.optimize(net, exact=True)(view))

@@ -46,6 +46,9 @@ struct Kernel {
   void (*pack)(const Params&, const float* w, float* packed);  // w: torch's order, contiguous
   int64_t (*workspace)(const Params&, int workers);            // floats, all workers together
   void (*run)(const Params&, const Ptrs&, Worker);
+  // Predicted time in units of the table's own, for a choice among kernels that take the problem; null: the table's
+  // order decides.
+  double (*cost)(const Params&, int workers) = nullptr;
 };
 
 // An op's kernels, best first, reference last.
@@ -57,11 +60,18 @@ struct KernelList {
   const Kernel<Params>* const* end() const { return items + count; }
 };
 
+// The first kernel that takes the problem, or a later one that takes it at a lower cost where both have one.
 template <class Params>
-const Kernel<Params>& pick(KernelList<Params> list, const Params& params, const Machine& machine) {
-  for (const auto* kernel : list)
-    if (kernel->why_not(params, machine) == nullptr) return *kernel;
-  return *list.items[list.count - 1];
+const Kernel<Params>& pick(KernelList<Params> list, const Params& params, const Machine& machine, int workers) {
+  const Kernel<Params>* best = nullptr;
+  double least = 0;
+  for (const auto* kernel : list) {
+    if (best != nullptr && (kernel->cost == nullptr || best->cost == nullptr)) continue;
+    if (kernel->why_not(params, machine) != nullptr) continue;
+    const double cost = kernel->cost ? kernel->cost(params, workers) : 0;
+    if (best == nullptr || cost < least) best = kernel, least = cost;
+  }
+  return best ? *best : *list.items[list.count - 1];
 }
 
 // static: kernel sources are built for several instruction sets, and none may export what another could be linked to.

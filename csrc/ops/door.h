@@ -52,10 +52,10 @@ Rows rows_along(const Tensor& x, const Tensor& y);
 // Threads for `work` multiply-adds or moved floats: one below ~20 us of work.
 int workers_for(double work);
 
-// The kernel pinned by name, or the first that takes the problem when the name is empty.
+// The kernel pinned by name, or the table's choice when the name is empty.
 template <class Params>
 const Kernel<Params>& choose(const char* op, KernelList<Params> list, const Params& params, const std::string& name) {
-  if (name.empty()) return pick(list, params, machine());
+  if (name.empty()) return pick(list, params, machine(), 1);
   for (const auto* kernel : list) {
     if (name != kernel->name) continue;
     const char* reason = kernel->why_not(params, machine());

@@ -155,6 +155,13 @@ PYBIND11_MODULE(_C, m) {
   m.def("fields", [](const std::string& op) { return find_op(op).fields; }, py::arg("op"));
   m.def("kernels", &list_kernels, py::arg("op"), py::arg("params"));
   m.def(
+      "choose",
+      [](const std::string& name, const py::dict& params, int workers) {
+        const Op& op = find_op(name);
+        return op.choose(read_params(op, params).get(), workers);
+      },
+      py::arg("op"), py::arg("params"), py::arg("workers"));
+  m.def(
       "packed_size",
       [](const std::string& op, const std::string& kernel, const py::dict& params) {
         const Bound b = bind_kernel(op, kernel, params);

@@ -43,6 +43,9 @@ Op describe(const char* name, KernelList<P> kernels) {
   Op op;
   op.name = name;
   for (const auto* kernel : kernels) op.kernels.push_back(erase(*kernel));
+  op.choose = [kernels](const void* params, int workers) {
+    return pick(kernels, *static_cast<const P*>(params), machine(), workers).name;
+  };
   P defaults;
   visit_fields(defaults, [&](const char* field, auto&) { op.fields.emplace_back(field); });
   op.make_params = []() -> std::shared_ptr<void> { return std::make_shared<P>(); };

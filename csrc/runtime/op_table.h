@@ -1,5 +1,6 @@
 // Every op's kernels behind one type, so that plans, tests and Python address them by name.
 #pragma once
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -23,6 +24,7 @@ struct Op {
   const char* name;
   std::vector<AnyKernel> kernels;  // best first
   std::vector<std::string> fields;
+  std::function<const char*(const void* params, int workers)> choose;  // name of the table's choice
   std::shared_ptr<void> (*make_params)();
   void (*set)(void* params, const std::string& field, double value);  // std::invalid_argument: no such field
 };

@@ -37,14 +37,11 @@ from pycnn.planning.homes import (
 from pycnn.planning.memory import Block, place
 from pycnn.planning.params import Params
 from pycnn.planning.segments import Segment
+from pycnn.planning.settings import Settings
 from pycnn.planning.weights import Packed, Weights
 
 _ONE_WORKER = 2e6  # multiply-adds below which waking a second thread costs more than it gives
 Slot = tuple[str, int] | tuple[str, int, int]
-
-
-class NoKernel(RuntimeError):
-    """No kernel of the table takes a step; the reference always does, so this is a defect."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +77,7 @@ class _Lowering:
     homes: Homes
     tensors: TensorTable
     weights: Weights
+    settings: Settings
     steps: list[Step] = field(default_factory=list)
     converted: dict[int, Home] = field(default_factory=dict)  # NCHW inputs copied to NHWC
     extra: int = 0
@@ -94,7 +92,8 @@ class _Lowering:
         residual: Home | None = None,
         weighted: bool = False,
     ) -> None:
-        kernel = pick(op, params)
+        params = self.settings.complete(op, params)
+        kernel = self.settings.choose(op, params)
         packed = self.weights.get(node, kernel, params) if weighted else None
         self.steps.append(Step(op, kernel, params, node, x, y, residual, packed))
 
@@ -217,14 +216,6 @@ def _lds(x: Home, y: Home) -> Params:
     return {"ldx": x.ld, "ldy": y.ld}
 
 
-def pick(op: str, params: Params) -> str:
-    """The first kernel of the op's table that takes the problem."""
-    for name, reason in _C.kernels(op, params):
-        if reason is None:
-            return name
-    raise NoKernel(f"{op}: no kernel takes {params}")
-
-
 def lower(
     segment: Segment,
     shapes: Shapes,
@@ -232,7 +223,7 @@ def lower(
     channels_last: Mapping[int, bool],
     tensors: TensorTable,
     weights: Weights,
-    threads: int,
+    settings: Settings,
     pool: bool,
 ) -> Lowered:
     """Choose kernels, place buffers, prove the placement, build the plan.
@@ -242,13 +233,13 @@ def lower(
     """
     formats = propagate(segment.nodes, channels_last, shapes, tensors)
     homes = assign(segment, shapes, formats, dict(nchw))
-    work = _Lowering(segment, shapes, homes, tensors, weights)
+    work = _Lowering(segment, shapes, homes, tensors, weights, settings)
     for node in segment.nodes:
         work.lower(node)
     for i, v in enumerate(segment.outputs):
         work.deliver(i, v, formats[v])
     effort = sum(fields.multiplies(s.op, s.params) for s in work.steps)
-    workers = threads if effort >= _ONE_WORKER else 1
+    workers = settings.threads if effort >= _ONE_WORKER else 1
     plan, arena = _build(segment, work.steps, homes, workers, pool)
     wanted = [(tuple(shapes[v]), formats[v]) for v in segment.outputs]
     return Lowered(

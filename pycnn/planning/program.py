@@ -29,6 +29,7 @@ from pycnn.planning.formats import is_channels_last, strided
 from pycnn.planning.homes import same_memory
 from pycnn.planning.lower import Lowered, lower
 from pycnn.planning.segments import Item, Segment, TorchStep, split
+from pycnn.planning.settings import Settings
 from pycnn.planning.weights import Weights
 
 Key = tuple[Any, ...]
@@ -65,22 +66,31 @@ class Situation:
 class Program:
     """Runs one graph for any shapes it holds for. Thread-safe; weights are fixed at construction."""
 
-    def __init__(self, graph: Graph, weights: Weights, threads: int | None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        weights: Weights,
+        threads: int | None = None,
+        exact: bool = False,
+        batch_invariant: bool = False,
+    ) -> None:
         self.graph = graph
         self.weights = weights
-        self._threads = threads
+        self._asked = (threads, exact, batch_invariant)
         self._situations: dict[tuple[Shape, ...], Situation] = {}
         self._plans: dict[Key, Lowered] = {}
         self._lock = threading.RLock()
 
     def with_weights(self, weights: Weights) -> Program:
         """The same graph over other packed weights; plans are made again."""
-        return Program(self.graph, weights, self._threads)
+        return Program(self.graph, weights, *self._asked)
 
-    def threads(self) -> int:
-        """Threads of a plan made now: torch's setting, or the caller's, within the usable cores."""
-        wanted = torch.get_num_threads() if self._threads is None else self._threads
-        return max(1, min(wanted, int(_C.machine()["cores"])))
+    def settings(self) -> Settings:
+        """Those of a plan made now; threads: torch's setting, or the caller's, within the usable cores."""
+        asked, exact, batch_invariant = self._asked
+        wanted = torch.get_num_threads() if asked is None else asked
+        threads = max(1, min(wanted, int(_C.machine()["cores"])))
+        return Settings(threads, exact, batch_invariant)
 
     def at(self, inputs: Sequence[Tensor]) -> Situation:
         """What holds for inputs of these shapes; ShapeError if the graph does not."""
@@ -129,16 +139,18 @@ class Program:
 
     def lowered(self, segment: Segment, inputs: Sequence[Tensor], now: Situation) -> Lowered:
         """The segment's plan for tensors that `readable` gave."""
-        threads = self.threads()
+        settings = self.settings()
         formats = tuple((is_nchw(x), is_channels_last(x)) for x in inputs)
-        key = (now.key, segment.outputs, threads, formats)
+        key = (now.key, segment.outputs, settings, formats)
         with self._lock:
             found = self._plans.get(key)
             if found is None:
                 nchw = {v: f[0] for v, f in zip(segment.inputs, formats, strict=True)}
                 last = {v: f[1] for v, f in zip(segment.inputs, formats, strict=True)}
                 tensors, pool = self.graph.tensors, now.all_kernels
-                found = lower(segment, now.shapes, nchw, last, tensors, self.weights, threads, pool)
+                found = lower(
+                    segment, now.shapes, nchw, last, tensors, self.weights, settings, pool
+                )
                 self._plans[key] = found
                 _trim(self._plans)
         return found

@@ -1,123 +1,16 @@
-"""Every kernel of conv2d's table, called by name, against F.conv2d in fp64."""
+"""Every kernel of conv2d's table but Winograd's, called by name, against F.conv2d in fp64."""
 
 import dataclasses
-import functools
 
-import pinned
+import convolutions
 import pytest
 import tolerance
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from convolutions import LANES, ROWS, SLOPE, Conv, Problem, check, expected, problem, run
 
 from pycnn import _C, ops
 
-KERNELS = pinned.kernels("conv2d")
-LANES = {"avx512": 16, "avx2": 8, "baseline": 4, "reference": 4}
-ROWS = {"avx512": 14, "avx2": 6, "baseline": 6, "reference": 6}
-SLOPE = 0.3
-
-
-@dataclasses.dataclass(frozen=True)
-class Conv:
-    """A problem; padding is (top, left, bottom, right)."""
-
-    c: int
-    k: int
-    h: int = 1
-    w: int = 1
-    kernel: tuple[int, int] = (1, 1)
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
-    dilation: tuple[int, int] = (1, 1)
-    groups: int = 1
-    n: int = 1
-
-    @property
-    def reduction(self) -> int:
-        return self.c // self.groups * self.kernel[0] * self.kernel[1]
-
-    def suits(self, kernel: str, nchw: bool = False) -> bool:
-        if "depthwise" in kernel:
-            return self.groups == self.c == self.k and not nchw
-        if "igemm" in kernel:
-            return self.c // self.groups >= 8 and not nchw
-        return True
-
-    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """torch's convolution."""
-        top, left, bottom, right = self.padding
-        x = F.pad(x, (left, right, top, bottom))
-        return F.conv2d(x, weight, bias, self.stride, 0, self.dilation, self.groups)
-
-
-@dataclasses.dataclass(frozen=True)
-class Problem:
-    x: Tensor
-    weight: Tensor
-    bias: Tensor
-    residual: Tensor
-
-
-@functools.cache
-def problem(conv: Conv) -> Problem:
-    g = torch.Generator().manual_seed(0)
-    x = torch.randn(conv.n, conv.c, conv.h, conv.w, generator=g)
-    weight = torch.randn(conv.k, conv.c // conv.groups, *conv.kernel, generator=g)
-    bias = torch.randn(conv.k, generator=g)
-    return Problem(x, weight, bias, torch.randn(conv(x, weight, bias).shape, generator=g))
-
-
-@functools.cache
-def expected(conv: Conv, with_bias: bool, with_residual: bool) -> tuple[Tensor, Tensor]:
-    """fp64's result before the activation, and its bound."""
-    p = problem(conv)
-    x, weight, bias = p.x.double(), p.weight.double(), p.bias.double() * with_bias
-    residual = p.residual.double() * with_residual
-    magnitude = conv(x.abs(), weight.abs(), bias.abs()) + residual.abs()
-    return conv(x, weight, bias) + residual, tolerance.sums(conv.reduction, magnitude)
-
-
-def run(
-    kernel: str,
-    conv: Conv,
-    p: Problem,
-    *,
-    act: str = "none",
-    gap: int = 5,
-    nchw: bool = False,
-    with_bias: bool = True,
-    with_residual: bool = True,
-    workers: int = 1,
-) -> Tensor:
-    """y [n, k, oh, ow]; the pixels of x, residual and y lie in wider rows, with NaN between, before and after."""
-    n, k, oh, ow = p.residual.shape
-    (kh, kw), (sh, sw), (dh, dw) = conv.kernel, conv.stride, conv.dilation
-    params = {
-        "n": n, "h": conv.h, "w": conv.w, "c": conv.c, "k": k, "kh": kh, "kw": kw, "oh": oh, "ow": ow,
-        "sh": sh, "sw": sw, "ph": conv.padding[0], "pw": conv.padding[1], "dh": dh, "dw": dw, "groups": conv.groups,
-        "ldx": conv.c + gap, "ldr": k + 2 * gap, "ldy": k + 3 * gap, "x_nchw": int(nchw),
-        "act": ops.ACTS[act], "act_param": SLOPE,
-    }  # fmt: skip
-    rows = p.x.reshape(1, -1) if nchw else pinned.spread(pinned.nhwc(p.x), conv.c + gap)
-    guarded = F.pad(rows, (0, 0, 1, 1), value=torch.nan)
-    y = pinned.call(
-        "conv2d",
-        kernel,
-        params,
-        guarded[1:-1],
-        (n * oh * ow, k),
-        pinned.spread(pinned.nhwc(p.residual), k + 2 * gap) if with_residual else None,
-        workers,
-        p.weight,
-        p.bias if with_bias else None,
-    )
-    return pinned.nchw(y, n, oh, ow)
-
-
-def check(kernel: str, conv: Conv, nchw: bool = False, gap: int = 5, extras: bool = True) -> None:
-    y = run(kernel, conv, problem(conv), nchw=nchw, gap=gap, with_bias=extras, with_residual=extras)
-    tolerance.check(y, *expected(conv, extras, extras))
+KERNELS = [name for name in convolutions.KERNELS if "winograd" not in name]
 
 
 def isa(kernel: str) -> str:

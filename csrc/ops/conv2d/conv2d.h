@@ -6,6 +6,7 @@
 // C = c / groups, g = k / (K / groups); x is 0 outside the map. ph, pw pad the top and the left; what is padded at the
 // bottom and the right follows from oh, ow. x: NHWC with pixel stride ldx, or contiguous NCHW (x_nchw).
 // y, residual: NHWC with pixel strides ldy, ldr: a slice of a wider buffer is a larger stride.
+// exact: algorithms that re-associate products (Winograd) are refused.
 // Weights come in torch's order [k][c/groups][kh][kw], contiguous, and are packed by the kernel.
 #pragma once
 #include "base/act.h"
@@ -18,6 +19,7 @@ struct Conv2dParams {
   int64_t sh = 1, sw = 1, ph = 0, pw = 0, dh = 1, dw = 1, groups = 1;
   int64_t ldx = 0, ldr = 0, ldy = 0;
   int64_t x_nchw = 0;
+  int64_t exact = 0;
   Act act = Act::kNone;
   double act_param = 0;
 
@@ -33,6 +35,7 @@ void visit_fields(Conv2dParams& p, Visit&& field) {
   field("sh", p.sh), field("sw", p.sw), field("ph", p.ph), field("pw", p.pw);
   field("dh", p.dh), field("dw", p.dw), field("groups", p.groups);
   field("ldx", p.ldx), field("ldr", p.ldr), field("ldy", p.ldy), field("x_nchw", p.x_nchw);
+  field("exact", p.exact);
   field("act", p.act), field("act_param", p.act_param);
 }
 

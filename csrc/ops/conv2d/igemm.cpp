@@ -2,6 +2,7 @@
 // pointer a pixel and tap. A block of pixels small enough for half the L2 is walked panel by panel, so that a panel of
 // weights stays close while the pixels pass, and the pixels stay in L2 while the panels pass.
 #include "base/simd/gemm.h"
+#include "ops/conv2d/cost.h"
 #include "ops/conv2d/pack.h"
 #include "ops/conv2d/simd.h"
 
@@ -128,9 +129,14 @@ const char* why_not(const Conv2dParams& p, const Machine& m) {
   return nullptr;
 }
 
+double cost(const Conv2dParams& p, int workers) {
+  const double tiles = static_cast<double>(p.pixels()) * static_cast<double>(p.groups * group_panels(p));
+  return predicted(tiles * static_cast<double>(reduction(p)) / workers, static_cast<double>(panel_floats(p)));
+}
+
 }  // namespace
 
 extern const Conv2dKernel conv2d_igemm{
-    "conv2d_igemm_f32_" PYCNN_ISA_SUFFIX, why_not, panel_floats, pack, workspace, run};
+    "conv2d_igemm_f32_" PYCNN_ISA_SUFFIX, why_not, panel_floats, pack, workspace, run, cost};
 
 }  // namespace pycnn::PYCNN_ISA_NS

@@ -3,17 +3,22 @@
 
 namespace pycnn {
 
+// The dense kernels of one instruction set are chosen by cost, the order of the rest is first come.
+#define PYCNN_KERNELS(isa) \
+  &isa::conv2d_depthwise, &isa::conv2d_igemm, &isa::conv2d_patch, &isa::conv2d_winograd4, &isa::conv2d_winograd2
+
 KernelList<Conv2dParams> conv2d_kernels() {
   static const Conv2dKernel* const list[] = {
 #if defined(__x86_64__)
-      &isa_avx512::conv2d_depthwise,   &isa_avx512::conv2d_igemm,
-      &isa_avx512::conv2d_patch,       &isa_avx2::conv2d_depthwise,
-      &isa_avx2::conv2d_igemm,         &isa_avx2::conv2d_patch,
+      PYCNN_KERNELS(isa_avx512),
+      PYCNN_KERNELS(isa_avx2),
 #endif
-      &isa_baseline::conv2d_depthwise, &isa_baseline::conv2d_igemm,
-      &isa_baseline::conv2d_patch,     &conv2d_reference,
+      PYCNN_KERNELS(isa_baseline),
+      &conv2d_reference,
   };
   return {list, sizeof list / sizeof *list};
 }
+
+#undef PYCNN_KERNELS
 
 }  // namespace pycnn

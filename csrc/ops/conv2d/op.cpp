@@ -46,6 +46,7 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const std::optional<Tensor>
   Conv2dParams p = read_params(x, weight, stride, padding, dilation, groups);
   STD_TORCH_CHECK(act >= 0 && act < kActCount, kOp, ": unknown activation ", act);
   p.act = static_cast<Act>(act), p.act_param = act_param, p.ldy = p.k;
+  p.exact = kernel_name.empty();  // weights are packed at each call: transforming them too never pays
   const bool channels_last = door::suggests_channels_last(x) || door::suggests_channels_last(weight);
   const Tensor y = door::empty_nhwc(x, p.n, p.k, p.oh, p.ow, channels_last);
   if (y.numel() == 0) return door::in_format(y, channels_last);

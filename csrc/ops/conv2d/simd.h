@@ -7,6 +7,8 @@
   extern const Conv2dKernel conv2d_depthwise; \
   extern const Conv2dKernel conv2d_igemm;     \
   extern const Conv2dKernel conv2d_patch;     \
+  extern const Conv2dKernel conv2d_winograd2; \
+  extern const Conv2dKernel conv2d_winograd4; \
   }
 namespace pycnn {
 PYCNN_DECLARE(isa_baseline)

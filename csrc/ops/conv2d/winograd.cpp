@@ -1,0 +1,274 @@
+// Winograd convolution F(4x4, 3x3) and F(2x2, 3x3), its stages fused: a worker transforms the input of a block of tiles,
+// multiplies it by the transformed weights point by point, some outputs at a time, and transforms those back with bias,
+// residual and activation, so that neither the transformed input nor the products leave its cache.
+#include "base/simd/activate.h"
+#include "base/simd/gemm.h"
+#include "ops/conv2d/cost.h"
+#include "ops/conv2d/pack.h"
+#include "ops/conv2d/simd.h"
+#include "ops/conv2d/winograd_transform.h"
+
+namespace pycnn::PYCNN_ISA_NS {
+namespace {
+
+constexpr int64_t kMinChannels = 16;  // a group; below, the transforms cost more than the products
+constexpr int64_t kBlockPanels = 4;   // outputs of a block of products: kBlockPanels * kLanes
+// Tiles of a block: for L2, but whole register tiles. 28, 42 and 56 are within 5 % of each other from 64 to 512 channels.
+constexpr int64_t kMostTiles = 4 * kMaxRows, kLeastTiles = 2 * kMaxRows;
+
+template <int M>
+struct Sizes {
+  static constexpr int kIn = M + 2, kPoints = kIn * kIn;
+  int64_t across, down, tiles;      // tiles of a map; of the batch
+  int64_t channels, panels, block;  // of a group; tiles in a block
+  int64_t ldv, ldm;                 // floats between tiles of V [points][block][ldv] and products [points][block][ldm]
+
+  explicit Sizes(const Conv2dParams& p) {
+    across = (p.ow + M - 1) / M, down = (p.oh + M - 1) / M, tiles = p.n * down * across;
+    channels = p.group_c(), panels = group_panels(p);
+    // Rows a whole vector apart from a multiple of 4 KiB, at which a tile's rows fall into one cache set.
+    ldv = (channels + kLanes - 1) / kLanes * kLanes + 16;
+    ldm = (panels < kBlockPanels ? panels : kBlockPanels) * kLanes + 16;
+    block = machine().l2_bytes / (4 * kPoints * (ldv + ldm));
+    if (block > kMostTiles) block = kMostTiles;
+    if (block < kLeastTiles) block = kLeastTiles;
+    if (block > tiles) block = tiles;
+  }
+  int64_t zeros() const { return (channels + 15) / 16 * 16; }
+  int64_t row_floats() const { return kMostTiles * static_cast<int64_t>(sizeof(const float*)) / 4; }
+  int64_t worker_floats() const { return zeros() + row_floats() + kPoints * block * (ldv + ldm); }
+};
+
+template <int M>
+int64_t workspace(const Conv2dParams& p, int workers) {
+  return workers * Sizes<M>(p).worker_floats();
+}
+
+template <int M>
+int64_t packed_size(const Conv2dParams& p) {
+  return Sizes<M>::kPoints * p.groups * group_panels(p) * p.group_c() * kLanes;
+}
+
+// [group][point][panel][c][kLanes], G g G^T in fp64, zero past the last output.
+template <int M>
+void pack(const Conv2dParams& p, const float* w, float* packed) {
+  using W = Winograd<M>;
+  const int64_t cs = p.group_c(), ks = p.group_k(), panels = group_panels(p);
+  const int64_t point_floats = panels * cs * kLanes;
+  for (int64_t g = 0; g < p.groups; ++g)
+    for (int64_t k = 0; k < panels * kLanes; ++k)
+      for (int64_t c = 0; c < cs; ++c) {
+        float* out = packed + g * W::kIn * W::kIn * point_floats + (k / kLanes * cs + c) * kLanes + k % kLanes;
+        const float* filter = w + ((g * ks + k) * cs + c) * 9;
+        double half[W::kIn][3] = {};
+        if (k < ks)
+          for (int i = 0; i < W::kIn; ++i)
+            for (int j = 0; j < 3; ++j)
+              for (int t = 0; t < 3; ++t) half[i][j] += W::filter(i, t) * static_cast<double>(filter[t * 3 + j]);
+        for (int i = 0; i < W::kIn; ++i)
+          for (int j = 0; j < W::kIn; ++j, out += point_floats) {
+            double sum = 0;
+            for (int t = 0; t < 3; ++t) sum += half[i][t] * W::filter(j, t);
+            *out = static_cast<float>(sum);
+          }
+      }
+}
+
+struct TileAt {
+  int64_t n, y, x;  // image, first output row and column
+};
+
+template <int M>
+TileAt tile_at(const Sizes<M>& s, int64_t tile) {
+  return {tile / (s.across * s.down), tile / s.across % s.down * M, tile % s.across * M};
+}
+
+// V[point][tile][c] = B^T d B of one tile.
+template <int M>
+void transform_input(const Conv2dParams& p, const Sizes<M>& s, const float* x, const float* zeros, TileAt at,
+                     float* v) {
+  using W = Winograd<M>;
+  constexpr int kIn = W::kIn;
+  const float* from[kIn * kIn];
+  for (int i = 0; i < kIn; ++i)
+    for (int j = 0; j < kIn; ++j) {
+      const int64_t y = at.y - p.ph + i, xx = at.x - p.pw + j;
+      const bool inside = y >= 0 && y < p.h && xx >= 0 && xx < p.w;
+      from[i * kIn + j] = inside ? x + ((at.n * p.h + y) * p.w + xx) * p.ldx : zeros;
+    }
+  const int64_t point = s.block * s.ldv;
+  for (int64_t c = 0; c < s.channels; c += kLanes) {
+    const int64_t left = s.channels - c;
+    Vec d[kIn * kIn], t[kIn * kIn];
+    if (left >= kLanes) {
+#pragma GCC unroll 36
+      for (int i = 0; i < kIn * kIn; ++i) d[i] = load(from[i] + c);
+    } else {
+#pragma GCC unroll 36
+      for (int i = 0; i < kIn * kIn; ++i) d[i] = load_first(from[i] + c, left);
+    }
+#pragma GCC unroll 6
+    for (int j = 0; j < kIn; ++j) W::input(d + j, t + j, kIn);
+#pragma GCC unroll 6
+    for (int i = 0; i < kIn; ++i) {
+      Vec row[kIn];
+      W::input(t + i * kIn, row, 1);
+#pragma GCC unroll 6
+      for (int j = 0; j < kIn; ++j) store(v + (i * kIn + j) * point + c, row[j]);
+    }
+  }
+}
+
+// Output pixels of one tile, `count` channels from k on: A^T m A + bias + residual, clamped.
+template <int M>
+void transform_output(const Conv2dParams& p, const Sizes<M>& s, const Ptrs& ptrs, TileAt at, const float* m, int64_t k,
+                      int64_t count) {
+  using W = Winograd<M>;
+  constexpr int kIn = W::kIn;
+  const int64_t point = s.block * s.ldm, pixel = (at.n * p.oh + at.y) * p.ow + at.x;
+  const int64_t rows = p.oh - at.y < M ? p.oh - at.y : M, columns = p.ow - at.x < M ? p.ow - at.x : M;
+  const Vec lo = broadcast(clamp_lo(p.act)), hi = broadcast(clamp_hi(p.act));
+  for (int64_t c = 0; c < count; c += kLanes) {
+    const int64_t left = count - c;
+    Vec t[M * kIn], out[M * M];
+#pragma GCC unroll 6
+    for (int j = 0; j < kIn; ++j) {
+      Vec column[kIn], y[M];
+#pragma GCC unroll 6
+      for (int i = 0; i < kIn; ++i) column[i] = load(m + (i * kIn + j) * point + c);
+      W::output(column, y, 1);
+#pragma GCC unroll 4
+      for (int i = 0; i < M; ++i) t[i * kIn + j] = y[i];
+    }
+    const bool whole = left >= kLanes;
+    const auto get = [&](const float* at)
+                         __attribute__((always_inline)) { return whole ? load(at) : load_first(at, left); };
+    const Vec bias = ptrs.bias ? get(ptrs.bias + k + c) : Vec{};
+#pragma GCC unroll 4
+    for (int i = 0; i < M; ++i) W::output(t + i * kIn, out + i * M, 1);
+#pragma GCC unroll 4
+    for (int i = 0; i < M; ++i) {
+      if (i >= rows) break;
+#pragma GCC unroll 4
+      for (int j = 0; j < M; ++j) {
+        if (j >= columns) break;
+        const int64_t at_pixel = pixel + i * p.ow + j;
+        Vec v = out[i * M + j] + bias;
+        if (ptrs.residual) v += get(ptrs.residual + at_pixel * p.ldr + k + c);
+        v = at_most(at_least(v, lo), hi);
+        float* y = ptrs.y + at_pixel * p.ldy + k + c;
+        if (whole)
+          store(y, v);
+        else
+          store_first(y, v, left);
+      }
+    }
+  }
+  if (!is_clamp(p.act))
+    for (int64_t i = 0; i < rows; ++i)
+      activate_rows(ptrs.y + (pixel + i * p.ow) * p.ldy + k, p.ldy, columns, count, p.act,
+                    static_cast<float>(p.act_param));
+}
+
+// Products of one point: m[tile][kLanes * panels] = V[tile][c] U[c][...], panels [first, last) of a group.
+template <int M>
+void multiply(const Sizes<M>& s, const float* v, const float* u, const float** rows, int tiles, Range panels,
+              float* m) {
+  Tile tile{};
+  tile.taps = 1, tile.depth = s.channels, tile.panel = s.channels * kLanes;
+  tile.ldy = s.ldm, tile.lo = clamp_lo(Act::kNone), tile.hi = clamp_hi(Act::kNone);
+  for (int64_t t = 0; t < tiles; ++t) rows[t] = v + t * s.ldv;
+  const int parts = (tiles + kMaxRows - 1) / kMaxRows;
+  int nv = 0;
+  for (int64_t q = panels.begin; q < panels.end; q += nv) {
+    nv = tile_width((tiles + parts - 1) / parts, panels.end - q);
+    tile.w = u + q * tile.panel, tile.n = nv * kLanes;
+    for (int part = 0; part < parts; ++part) {
+      const Range r = share(tiles, {part, parts});
+      tile.rows = rows + r.begin;
+      tile.y = m + r.begin * s.ldm + (q - panels.begin) * kLanes;
+      tile_fn(static_cast<int>(r.end - r.begin), nv)(tile);
+    }
+  }
+}
+
+struct Share {
+  Range tiles;
+  Range panels;  // of each group
+};
+
+// Work is split over tiles; over outputs where tiles are few: every worker then transforms all the input.
+template <int M>
+Share split(const Sizes<M>& s, Worker worker) {
+  if (s.tiles < kMaxRows * worker.count && s.panels >= worker.count) return {{0, s.tiles}, share(s.panels, worker)};
+  return {share(s.tiles, worker), {0, s.panels}};
+}
+
+template <int M>
+void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
+  const Sizes<M> s(p);
+  constexpr int kPoints = Sizes<M>::kPoints;
+  const Share mine = split(s, worker);
+  const int64_t total = mine.tiles.end - mine.tiles.begin;
+  if (total <= 0 || mine.panels.begin >= mine.panels.end) return;
+  float* zeros = ptrs.workspace + worker.id * s.worker_floats();
+  auto** rows = reinterpret_cast<const float**>(zeros + s.zeros());
+  float* v = zeros + s.zeros() + s.row_floats();
+  float* m = v + kPoints * s.block * s.ldv;
+  for (int64_t c = 0; c < s.zeros(); ++c) zeros[c] = 0;
+  const int blocks = static_cast<int>((total + s.block - 1) / s.block);
+  const int64_t point_floats = s.panels * s.channels * kLanes, ks = p.group_k();
+  for (int64_t g = 0; g < p.groups; ++g) {
+    const float* u = ptrs.w + g * kPoints * point_floats;
+    for (int b = 0; b < blocks; ++b) {
+      const Range r = share(total, {b, blocks});
+      const int64_t first = mine.tiles.begin + r.begin;
+      const int tiles = static_cast<int>(r.end - r.begin);
+      for (int t = 0; t < tiles; ++t)
+        transform_input(p, s, ptrs.x + g * s.channels, zeros, tile_at(s, first + t), v + t * s.ldv);
+      for (int64_t q = mine.panels.begin; q < mine.panels.end; q += kBlockPanels) {
+        const Range panels{q, q + kBlockPanels < mine.panels.end ? q + kBlockPanels : mine.panels.end};
+        for (int i = 0; i < kPoints; ++i)
+          multiply(s, v + i * s.block * s.ldv, u + i * point_floats, rows, tiles, panels, m + i * s.block * s.ldm);
+        const int64_t k = q * kLanes, end = panels.end * kLanes < ks ? panels.end * kLanes : ks;
+        for (int t = 0; t < tiles; ++t)
+          transform_output(p, s, ptrs, tile_at(s, first + t), m + t * s.ldm, g * ks + k, end - k);
+      }
+    }
+  }
+}
+
+const char* why_not(const Conv2dParams& p, const Machine& m) {
+  if (const char* reason = why_not_isa(kIsa, m)) return reason;
+  if (p.exact) return "exact: products may not be re-associated";
+  if (p.kh != 3 || p.kw != 3) return "needs a 3 x 3 kernel";
+  if (p.sh != 1 || p.sw != 1 || p.dh != 1 || p.dw != 1) return "needs stride 1 and dilation 1";
+  if (p.x_nchw) return "needs an NHWC input";
+  if (p.group_c() < kMinChannels || p.group_k() < kMinChannels) return "needs at least 16 channels a group";
+  return nullptr;
+}
+
+// Both transforms of one tile and vector of channels take about this many multiply-adds' time, memory included
+// (measured at 56^2 x 64: 350 and 106 cycles each way).
+template <int M>
+constexpr double kTransform = M == 4 ? 350 : 106;
+
+template <int M>
+double cost(const Conv2dParams& p, int workers) {
+  const Sizes<M> s(p);
+  const auto size = [](int64_t n) { return static_cast<double>(n); };
+  const Share most = split(s, Worker{0, workers});
+  const double tiles = size(most.tiles.end - most.tiles.begin), panels = size(most.panels.end - most.panels.begin);
+  const double vectors = size(panels_of(s.channels)) + panels;
+  const double multiplies = tiles * (Sizes<M>::kPoints * size(s.channels) * panels + kTransform<M> * vectors);
+  return predicted(size(p.groups) * multiplies, size(packed_size<M>(p)));
+}
+
+}  // namespace
+
+extern const Conv2dKernel conv2d_winograd4{
+    "conv2d_winograd4_f32_" PYCNN_ISA_SUFFIX, why_not, packed_size<4>, pack<4>, workspace<4>, run<4>, cost<4>};
+extern const Conv2dKernel conv2d_winograd2{
+    "conv2d_winograd2_f32_" PYCNN_ISA_SUFFIX, why_not, packed_size<2>, pack<2>, workspace<2>, run<2>, cost<2>};
+
+}  // namespace pycnn::PYCNN_ISA_NS

@@ -1,0 +1,181 @@
+"""Winograd's kernels, called by name: every size of the last tile, block and vector against F.conv2d in fp64."""
+
+import dataclasses
+
+import convolutions
+import pytest
+import tolerance
+import torch
+from convolutions import LANES, SLOPE, Conv, Problem, expected, problem, run
+
+from pycnn import _C, ops
+
+KERNELS = [name for name in convolutions.KERNELS if "winograd" in name]
+PAD = (1, 1, 1, 1)
+# Roundings of the transforms, which sum up to nine times larger terms, against those of the sums of products.
+AMPLIFIED = {"conv2d_winograd2": 4.0, "conv2d_winograd4": 12.0}
+
+
+def conv(c: int, k: int, h: int, w: int, pads=PAD, groups: int = 1, n: int = 1) -> Conv:
+    return Conv(c, k, h, w, (3, 3), (1, 1), pads, groups=groups, n=n)
+
+
+def amplified(kernel: str, bound: torch.Tensor) -> torch.Tensor:
+    """A tile's outputs share the roundings of its largest terms, so that the bound is that of an image and channel."""
+    factor = AMPLIFIED[kernel.rsplit("_", 2)[0]]
+    return factor * bound.amax((2, 3), keepdim=True).expand_as(bound)
+
+
+def check(
+    kernel: str, problem_of: Conv, extras: bool = True, gap: int = 5, workers: int = 1
+) -> None:
+    y = run(
+        kernel,
+        problem_of,
+        problem(problem_of),
+        gap=gap,
+        with_bias=extras,
+        with_residual=extras,
+        workers=workers,
+    )
+    truth, bound = expected(problem_of, extras, extras)
+    tolerance.check(y, truth, amplified(kernel, bound))
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_every_height_and_width_of_the_last_tile(kernel: str) -> None:
+    for h in (*range(1, 10), 13):
+        for w in (1, 2, 3, 4, 5, 7, 8, 11):
+            check(kernel, conv(17, 16, h, w))
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_channels_at_vector_edges(kernel: str) -> None:
+    lanes = LANES[kernel.rsplit("_", 1)[1]]
+    for c in (16, 17, 2 * lanes + 3, 4 * lanes + 1):
+        for k in (16, 19, 4 * lanes, 4 * lanes + 1, 9 * lanes + 2):
+            if k >= 16:
+                check(kernel, conv(max(c, 16), k, 6, 7), gap=0 if c == k else 5)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize(
+    "pads", [(0, 0, 0, 0), (2, 2, 2, 2), (2, 0, 1, 3), (0, 1, 2, 0), (5, 6, 4, 7)]
+)
+def test_paddings_and_groups(kernel: str, pads: tuple[int, int, int, int]) -> None:
+    for c, k, groups in ((16, 20, 1), (32, 34, 2), (51, 48, 3)):
+        check(kernel, conv(c, k, 6, 9, pads, groups, n=2))
+        check(kernel, conv(c, k, 6, 9, pads, groups, n=2), extras=False, gap=0)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_more_tiles_than_one_block_and_more_outputs_than_one_block_of_products(kernel: str) -> None:
+    check(kernel, conv(24, 20, 33, 34, n=3))
+    check(kernel, conv(24, 20, 33, 34, n=3), workers=3)
+    check(kernel, conv(256, 131, 6, 6, n=2))
+
+
+@pytest.mark.parametrize("act", ops.ACTS)
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_activations_bias_and_residual(kernel: str, act: str) -> None:
+    layer = conv(18, 35, 6, 9, n=2)
+    for with_bias, with_residual, gap in ((True, True, 0), (True, False, 5), (False, True, 5)):
+        before, bound = expected(layer, with_bias, with_residual)
+        y = run(
+            kernel,
+            layer,
+            problem(layer),
+            act=act,
+            gap=gap,
+            with_bias=with_bias,
+            with_residual=with_residual,
+        )
+        after = ops.apply_act(before, act, SLOPE)
+        tolerance.check(y, after, tolerance.activated(before, amplified(kernel, bound)))
+
+
+@pytest.mark.parametrize("act", ["relu", "gelu"])
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_bits_do_not_depend_on_workers_batch_or_strides(kernel: str, act: str) -> None:
+    for layer in (conv(17, 35, 6, 5, n=3), conv(64, 160, 2, 2, n=3), conv(32, 48, 30, 9, n=3)):
+        p = problem(layer)
+        one = run(kernel, layer, p, act=act)
+        for workers in (2, 3, 7):
+            assert torch.equal(run(kernel, layer, p, act=act, workers=workers), one)
+        alone = Problem(p.x[1:2].clone(), p.weight, p.bias, p.residual[1:2])
+        assert torch.equal(run(kernel, dataclasses.replace(layer, n=1), alone, act=act), one[1:2])
+        assert torch.equal(run(kernel, layer, p, act=act, gap=0), one)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_nan_reaches_its_windows_and_stays_in_their_tiles(kernel: str) -> None:
+    layer = conv(16, 16, 12, 12)
+    p = problem(layer)
+    x = p.x.clone()
+    x[0, 3, 5, 6] = torch.nan
+    y = run(kernel, layer, dataclasses.replace(p, x=x))
+    clean = run(kernel, layer, p)
+    assert y[:, :, 4:7, 5:8].isnan().all()
+    far = torch.ones_like(y, dtype=torch.bool)
+    far[:, :, 4:8, 4:8] = False
+    assert torch.equal(y[far], clean[far])
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_rms_error_is_within_eight_times_that_of_direct_convolution(kernel: str) -> None:
+    set_of = kernel.rsplit("_", 1)[1]
+    for c, size in ((64, 16), (256, 8)):
+        layer = conv(c, 32, size, size)
+        drawn = problem(layer)
+        p = dataclasses.replace(drawn, x=drawn.x.relu())
+        truth = layer(p.x.double(), p.weight.double(), p.bias.double())
+        errors = []
+        for name in (kernel, f"conv2d_igemm_f32_{set_of}"):
+            y = run(name, layer, p, with_residual=False)
+            errors.append(float((y - truth).square().mean().sqrt()))
+        assert errors[0] <= 8 * errors[1]
+
+
+def test_refusals_name_the_reason() -> None:
+    fits = {
+        "c": 16,
+        "k": 16,
+        "h": 8,
+        "w": 8,
+        "oh": 8,
+        "ow": 8,
+        "kh": 3,
+        "kw": 3,
+        "ldx": 16,
+        "ldy": 16,
+    }
+    for change, reason in [
+        ({}, None),
+        ({"exact": 1}, "exact: products may not be re-associated"),
+        ({"kw": 5}, "needs a 3 x 3 kernel"),
+        ({"sh": 2}, "needs stride 1 and dilation 1"),
+        ({"dw": 2}, "needs stride 1 and dilation 1"),
+        ({"x_nchw": 1}, "needs an NHWC input"),
+        ({"c": 15}, "needs at least 16 channels a group"),
+        ({"groups": 2}, "needs at least 16 channels a group"),
+    ]:
+        reasons = dict(_C.kernels("conv2d", {**fits, **change}))
+        assert {reasons[name] for name in KERNELS} == {reason}
+
+
+def test_the_table_chooses_by_predicted_time() -> None:
+    def chosen(size: int, c: int, batch: int, **more: int) -> str:
+        params = {
+            "n": batch, "h": size, "w": size, "oh": size, "ow": size, "c": c, "k": c, "kh": 3, "kw": 3,
+            "ph": 1, "pw": 1, "ldx": c, "ldy": c, **more,
+        }  # fmt: skip
+        return _C.choose("conv2d", params, 2).split("_")[1]
+
+    assert chosen(56, 64, 1) == "winograd4"
+    assert chosen(56, 64, 1, exact=1) == "igemm"
+    assert (
+        chosen(7, 512, 1) == "winograd2"
+    )  # the 4x larger weights of winograd4 would come from memory
+    assert chosen(7, 512, 8) == "winograd4"
+    assert chosen(2, 512, 1) in ("winograd2", "igemm")
+    assert chosen(1, 64, 1) == "igemm"
