@@ -1,5 +1,7 @@
 """`pretrained=`: files, wrappers, prefixes, and a sentence that names every key that does not fit."""
 
+import re
+
 import pytest
 import safetensors.torch
 import torch
@@ -94,3 +96,22 @@ def test_what_is_no_state_dict(given, kind, message):
     with pytest.raises(kind) as caught:
         pycnn.create_model("small_cnn", pretrained=given)
     assert message in str(caught.value)
+
+
+def test_densenets_dotted_keys():
+    net = pycnn.create_model("densenet121", num_classes=5)
+    state = net.state_dict()
+    old = {
+        re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", key): t
+        for key, t in state.items()
+    }
+    assert "features.denseblock1.denselayer1.norm.1.running_mean" in old
+    assert equal(pycnn.create_model("densenet121", num_classes=5, pretrained=old), state)
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_files_with_auxiliary_heads_fit_networks_without(name):
+    state = pycnn.create_model(name, num_classes=5).state_dict()
+    net = pycnn.create_model(name, num_classes=5, aux_logits=False, pretrained=state)
+    assert len(net.state_dict()) < len(state)
+    assert all(torch.equal(t, state[key]) for key, t in net.state_dict().items())

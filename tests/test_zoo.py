@@ -107,9 +107,8 @@ def test_backbones_have_the_channels_and_reductions_they_say(name):
 @pytest.mark.parametrize("name", [n for n in SMALL if n in BACKBONES])
 def test_backbone_maps_are_the_networks_own(name):
     net, _, (x, *_) = pair(name)
-    backbone = pycnn.create_model(
-        name, **classes(name), features_only=True, pretrained=net.state_dict()
-    ).eval()
+    options = {**classes(name), **TWINS[name].options, "pretrained": net.state_dict()}
+    backbone = pycnn.create_model(name, **options, features_only=True).eval()
     seen = []
     for stage in backbone.stages:
         last = net.get_submodule(stage[-1])

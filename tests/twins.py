@@ -132,3 +132,15 @@ twin("vgg11", tv("vgg11"), slow=True)
 twin("vgg11_bn", tv("vgg11_bn"), trains=True)
 for deeper in ("vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn"):
     twin(deeper, tv(deeper), slow=True)
+
+twin("googlenet", tv("googlenet", init_weights=True), trains=True)
+twin(  # its auxiliary head, which takes images of 299 only: tests/test_zoo_options.py
+    "inception_v3",
+    tv("inception_v3", init_weights=True, aux_logits=False),
+    options={"aux_logits": False},
+    size=(75, 97),
+    trains=True,
+)
+twin("densenet121", tv("densenet121"), trains=True)
+for deeper in ("densenet161", "densenet169", "densenet201"):
+    twin(deeper, tv(deeper), slow=True)
