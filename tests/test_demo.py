@@ -10,7 +10,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from pycnn import timing
+from pycnn import files, timing
 from pycnn.demo import plot, run_demo
 from pycnn.demo.compare import WORKLOADS, speedup, train_and_compare
 from pycnn.demo.digits import load_digits
@@ -73,7 +73,7 @@ def test_an_interrupted_plot_leaves_the_old_file(result, monkeypatch, tmp_path):
     def interrupted(source, target):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(plot.os, "replace", interrupted)
+    monkeypatch.setattr(files.os, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         plot.write_plot(path, load_digits(), result.comparison, result.timings)
     assert path.read_bytes() == b"old"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from pycnn.demo.compare import Comparison, speedup
 from pycnn.demo.digits import Digits
 from pycnn.demo.extras import load_extra
+from pycnn.files import whole_file
 from pycnn.timing import ENGINES, Timing
 
 COLOURS = {"torch NCHW": "#9aa5b1", "torch NHWC": "#5c6b7a", "pycnn": "#d1495b"}
@@ -30,15 +29,8 @@ def write_plot(path: Path, digits: Digits, comparison: Comparison, timings: list
     left, right = figure.subfigures(1, 2, width_ratios=(1, 1.2))
     _draw_digits(left, digits, comparison)
     _draw_times(right, timings)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
-        try:
-            figure.savefig(part, format="png", dpi=110)
-            part.close()
-            os.chmod(part.name, 0o644)
-            os.replace(part.name, path)
-        except BaseException:
-            os.unlink(part.name)
-            raise
+    with whole_file(path) as file:
+        figure.savefig(file, format="png", dpi=110)
 
 
 def _draw_digits(figure: Any, digits: Digits, comparison: Comparison) -> None:
