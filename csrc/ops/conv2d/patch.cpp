@@ -37,58 +37,81 @@ void copy_run(const Conv2dParams& p, const float* line, int64_t x0, Range column
       to[c] = j >= columns.begin && j < columns.end ? line[(x0 + j * p.dw) * step + c] : 0.0f;
 }
 
-// Where an output pixel is; divisions are paid once a tile.
-struct Cursor {
-  int64_t n, oy, ox;
-  Cursor(const Conv2dParams& p, int64_t pixel) : n(pixel / (p.ow * p.oh)), oy(pixel / p.ow % p.oh), ox(pixel % p.ow) {}
-  void next(const Conv2dParams& p) {
-    if (++ox < p.ow) return;
-    ox = 0;
-    if (++oy == p.oh) oy = 0, ++n;
-  }
-};
-
 struct Scratch {
   const float** rows;  // [runs][mr]
   const float* zeros;
   float* copies;  // [mr][reduction]
 };
 
-// Pointers of a pixel whose patch lies inside the map: runs are a line apart, and at a channel's end a plane.
-void point_inside(const Conv2dParams& p, const float* first, int mr, const float** to) {
-  const int64_t line = p.dh * p.w * (p.x_nchw ? 1 : p.ldx), planes = p.x_nchw ? p.group_c() : 1;
-  for (int64_t c = 0; c < planes; ++c, first += p.h * p.w)
-    for (int64_t i = 0; i < p.kh; ++i, to += mr) *to = first + i * line;
+// An image, from the group's first channel on, and its strides in floats.
+struct Image {
+  const float* data;
+  int64_t step;   // from one pixel to the next
+  int64_t plane;  // from one run of kernel rows to the next: a plane of NCHW
+};
+
+// Pointers of `count` pixels whose patches lie inside the map, the first patch at `first`: the pixels are sw steps
+// apart, the runs of one a line of the map, and at a channel's end a plane.
+void point_inside(const Conv2dParams& p, const Image& image, const float* first, int count, int mr, const float** to) {
+  const int64_t line = p.dh * p.w * image.step, apart = p.sw * image.step, planes = p.x_nchw ? p.group_c() : 1;
+  for (int64_t c = 0; c < planes; ++c, first += image.plane)
+    for (int64_t i = 0; i < p.kh; ++i, to += mr) {
+      const float* run = first + i * line;
+      for (int r = 0; r < count; ++r) to[r] = run + r * apart;
+    }
 }
 
-// Fills scratch.rows for mr pixels from `pixel` on, channels from c0 on.
-void point(const Conv2dParams& p, const float* x, int64_t pixel, int mr, int64_t c0, const Scratch& scratch) {
-  const bool in_place = contiguous(p);
-  const int64_t count = runs(p), width = run_floats(p), step = p.x_nchw ? 1 : p.ldx;
-  Cursor cursor(p, pixel);
-  for (int r = 0; r < mr; ++r, cursor.next(p)) {
-    const int64_t y0 = cursor.oy * p.sh - p.ph, x0 = cursor.ox * p.sw - p.pw;
-    const float* image = p.x_nchw ? x + (cursor.n * p.c + c0) * p.h * p.w : x + cursor.n * p.h * p.w * p.ldx + c0;
-    const bool whole = in_place && x0 >= 0 && x0 + p.kw <= p.w;
-    if (whole && y0 >= 0 && y0 + (p.kh - 1) * p.dh < p.h) {
-      point_inside(p, image + (y0 * p.w + x0) * step, mr, scratch.rows + r);
-      continue;
+// Pointers of one pixel whose patch starts at (y0, x0) and may leave the map; `copies` takes what is not in it as it is.
+void point_at_border(const Conv2dParams& p, const Image& image, int64_t y0, int64_t x0, int mr, const Scratch& scratch,
+                     const float** to, float* copies) {
+  const int64_t count = runs(p), width = run_floats(p);
+  const bool whole = contiguous(p) && x0 >= 0 && x0 + p.kw <= p.w;
+  const Range columns = whole ? Range{0, p.kw} : inside(x0, p.kw, p.dw, p.w);
+  for (int64_t t = 0; t < count; ++t, to += mr, copies += width) {
+    const int64_t y = y0 + t % p.kh * p.dh;  // run t is kernel row t % kh, of channel t / kh where x is NCHW
+    const float* line = image.data + t / p.kh * image.plane + y * p.w * image.step;
+    if (y < 0 || y >= p.h) {
+      *to = scratch.zeros;
+    } else if (whole) {
+      *to = line + x0 * image.step;
+    } else {
+      copy_run(p, line, x0, columns, copies);
+      *to = copies;
     }
-    const Range columns = whole ? Range{0, p.kw} : inside(x0, p.kw, p.dw, p.w);
-    const float** to = scratch.rows + r;
-    for (int64_t t = 0; t < count; ++t, to += mr) {
-      const int64_t y = y0 + t % p.kh * p.dh;  // run t is kernel row t % kh, of channel t / kh where x is NCHW
-      const float* line = image + (t / p.kh * p.h + y) * p.w * step;
-      if (y < 0 || y >= p.h) {
-        *to = scratch.zeros;
-      } else if (whole) {
-        *to = line + x0 * step;
+  }
+}
+
+// Output columns whose patches have all their columns in the map, where runs can be read in place.
+Range inner_columns(const Conv2dParams& p) {
+  if (!contiguous(p) || p.kw > p.w) return {0, 0};
+  const int64_t begin = (p.pw + p.sw - 1) / p.sw, end = (p.w - p.kw + p.pw) / p.sw + 1;
+  return {begin, end < p.ow ? end : p.ow};
+}
+
+// Fills scratch.rows for mr pixels from `pixel` on, channels from c0 on; pixels of one row inside the map at once.
+void point(const Conv2dParams& p, const float* x, int64_t pixel, int mr, int64_t c0, const Scratch& scratch) {
+  const Range inner = inner_columns(p);
+  Image image{nullptr, p.x_nchw ? 1 : p.ldx, p.x_nchw ? p.h * p.w : 0};
+  int64_t ox = pixel % p.ow, oy = pixel / p.ow % p.oh, n = pixel / (p.ow * p.oh);
+  for (int r = 0; r < mr;) {
+    image.data = p.x_nchw ? x + (n * p.c + c0) * p.h * p.w : x + n * p.h * p.w * p.ldx + c0;
+    const int64_t y0 = oy * p.sh - p.ph;
+    const bool rows_inside = y0 >= 0 && y0 + (p.kh - 1) * p.dh < p.h;
+    const int end = static_cast<int>(p.ow - ox < mr - r ? r + p.ow - ox : mr);
+    while (r < end) {
+      const int64_t x0 = ox * p.sw - p.pw;
+      const int64_t left = inner.end - ox < end - r ? inner.end - ox : end - r;
+      if (rows_inside && ox >= inner.begin && left > 0) {
+        const float* first = image.data + (y0 * p.w + x0) * image.step;
+        point_inside(p, image, first, static_cast<int>(left), mr, scratch.rows + r);
+        r += static_cast<int>(left), ox += left;
       } else {
-        float* copy = scratch.copies + (r * count + t) * width;
-        copy_run(p, line, x0, columns, copy);
-        *to = copy;
+        point_at_border(p, image, y0, x0, mr, scratch, scratch.rows + r, scratch.copies + r * reduction(p));
+        ++r, ++ox;
       }
     }
+    ox = 0;
+    if (++oy == p.oh) oy = 0, ++n;
   }
 }
 

@@ -1,22 +1,11 @@
 // Tiles of kTile pixels x kTile channels, so that both sides are walked by whole cache lines.
-#include "base/simd/vec.h"
+#include "base/simd/transpose.h"
 #include "ops/layout/simd.h"
 
 namespace pycnn::PYCNN_ISA_NS {
 namespace {
 
 constexpr int64_t kTile = 16;
-
-// to[a * ld_to + b] = from[b * ld_from + a], a < rows, b < columns.
-void transpose(const float* from, int64_t ld_from, float* to, int64_t ld_to, int64_t rows, int64_t columns) {
-  if (rows == kTile && columns == kTile) {
-    for (int64_t a = 0; a < kTile; ++a)
-      for (int64_t b = 0; b < kTile; ++b) to[a * ld_to + b] = from[b * ld_from + a];
-    return;
-  }
-  for (int64_t a = 0; a < rows; ++a)
-    for (int64_t b = 0; b < columns; ++b) to[a * ld_to + b] = from[b * ld_from + a];
-}
 
 void run(const LayoutParams& p, const Ptrs& ptrs, Worker worker) {
   const int64_t blocks = (p.pixels + kTile - 1) / kTile;

@@ -1,0 +1,106 @@
+"""conv2d's kernel for few outputs, called by name: sizes at the ends of its rows, passes and blocks, against fp64."""
+
+import dataclasses
+
+import convolutions
+import pytest
+import tolerance
+import torch
+from convolutions import LANES, SLOPE, Conv, Problem, check, expected, problem, run
+
+from pycnn import _C, ops
+
+KERNELS = [name for name in convolutions.KERNELS if "planar" in name]
+
+
+def lanes(kernel: str) -> int:
+    return LANES[kernel.rsplit("_", 1)[1]]
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_every_number_of_outputs_and_the_widths_around_a_pass(kernel: str) -> None:
+    n = lanes(kernel)
+    for k in range(1, n // 2 + 1):
+        for w in (1, 3, n - 1, n, n + 1, 3 * n, 8 * n + 1):
+            h = -(-4 * n // w) + w % 2
+            for nchw in (False, True):
+                check(kernel, Conv(3, k, h, w, (3, 3), (1, 1), (1, 1, 1, 1)), nchw)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize(
+    ("window", "pads", "dilation"),
+    [
+        ((1, 1), (0, 0, 0, 0), (1, 1)),
+        ((3, 3), (0, 0, 0, 0), (1, 1)),
+        ((5, 5), (2, 2, 2, 2), (1, 1)),
+        ((3, 3), (2, 2, 2, 2), (2, 2)),
+        ((3, 1), (2, 0, 1, 3), (1, 1)),
+        ((2, 4), (0, 5, 1, 0), (1, 2)),
+        ((3, 3), (9, 14, 8, 13), (1, 1)),
+        ((7, 9), (0, 0, 0, 0), (1, 1)),
+    ],
+)
+def test_windows_paddings_and_dilations(
+    kernel: str, window: tuple, pads: tuple, dilation: tuple
+) -> None:
+    for c in (1, 5, lanes(kernel), 2 * lanes(kernel) + 3):
+        conv = Conv(c, 2, 15, 17, window, (1, 1), pads, dilation, n=2)
+        for nchw in (False, True):
+            check(kernel, conv, nchw)
+        check(kernel, conv, gap=0, extras=False)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_more_rows_than_one_block(kernel: str) -> None:
+    check(kernel, Conv(300, 1, 40, 24, (3, 3), (1, 1), (1, 1, 1, 1)))
+    check(kernel, Conv(40, 2, 130, 40, (5, 1), (1, 1), (2, 0, 2, 0), n=2))
+
+
+@pytest.mark.parametrize("act", ops.ACTS)
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_activations_bias_and_residual(kernel: str, act: str) -> None:
+    conv = Conv(4, 2, 9, 9, (3, 3), (1, 1), (1, 1, 1, 1), n=2)
+    for with_bias, with_residual, gap in ((True, True, 0), (True, False, 5), (False, True, 5)):
+        before, bound = expected(conv, with_bias, with_residual)
+        extras = {"with_bias": with_bias, "with_residual": with_residual}
+        y = run(kernel, conv, problem(conv), act=act, gap=gap, **extras)
+        after = ops.apply_act(before, act, SLOPE)
+        tolerance.check(y, after, tolerance.activated(before, bound))
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_nan_and_infinities_as_in_torch(kernel: str) -> None:
+    conv = Conv(4, 2, 9, 9, (3, 3), (1, 1), (1, 1, 1, 1), n=2)
+    p = problem(conv)
+    x = p.x.clone()
+    x[0, 3, 0, 0], x[0, 2, 8, 8], x[1, 0, 2, 2] = torch.nan, torch.inf, -torch.inf
+    p = dataclasses.replace(p, x=x)
+    before = conv(x.double(), p.weight.double(), p.bias.double()) + p.residual.double()
+    tolerance.check_values(run(kernel, conv, p, act="relu"), before.relu())
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_bits_do_not_depend_on_workers_batch_or_strides(kernel: str) -> None:
+    conv = Conv(19, 2, 11, 9, (3, 3), (1, 1), (1, 1, 1, 1), n=3)
+    p = problem(conv)
+    one = run(kernel, conv, p, act="gelu")
+    for workers in (2, 3, 7):
+        assert torch.equal(run(kernel, conv, p, act="gelu", workers=workers), one)
+    alone = Problem(p.x[1:2].clone(), p.weight, p.bias, p.residual[1:2])
+    assert torch.equal(run(kernel, dataclasses.replace(conv, n=1), alone, act="gelu"), one[1:2])
+    assert torch.equal(run(kernel, conv, p, act="gelu", gap=0), one)
+    assert torch.equal(run(kernel, conv, p, act="gelu", nchw=True), one)
+
+
+def test_refusals_name_the_reason() -> None:
+    fits = {"c": 8, "k": 2, "h": 9, "w": 9, "oh": 9, "ow": 9, "ldx": 8, "ldy": 2}
+    for change, reason in [
+        ({}, None),
+        ({"groups": 2}, "needs groups == 1"),
+        ({"sw": 2}, "needs stride 1"),
+        ({"k": 9}, "needs at most half a vector of outputs"),
+        ({"oh": 1, "ow": 15}, "needs at least 4 vectors of output pixels"),
+    ]:
+        reasons = dict(_C.kernels("conv2d", {**fits, **change}))
+        assert {reasons[name] for name in KERNELS} == {reason}
