@@ -6,7 +6,7 @@ from nets import error, settle
 from torch import nn
 
 import pycnn
-from pycnn.models import fused, plain_torch
+from pycnn.blocks import fused, fused_add, plain_torch
 from pycnn.models import textbook as ours
 
 
@@ -51,6 +51,19 @@ def test_fused_is_its_equivalent(body, last, with_residual):
         y = fused(x, *layers, residual=residual)
         assert torch.equal(x, kept)
     torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("with_residual", [True, False])
+def test_sequences_among_the_layers_are_flattened_around_the_residual(with_residual):
+    a = nn.Sequential(nn.Conv2d(6, 6, 3, padding=1), settle(nn.BatchNorm2d(6)))
+    b = nn.Sequential(nn.ReLU(), nn.Conv2d(6, 6, 1), nn.GELU())
+    x = torch.randn(2, 6, 6, 6)
+    with torch.inference_mode():
+        expected = b(a(x) + x) if with_residual else b(a(x))
+        y = fused(x, a, b, residual=x if with_residual else None)
+        torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-6)
+        if with_residual:
+            assert error(fused_add(x, b, a, residual=x), a(b(x)) + x) < 1e-6
 
 
 def test_replaced_layers_count():

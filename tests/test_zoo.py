@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import twins_mobile  # noqa: F401
 from nets import error, truth
 from twins import TWINS, build, classes, leaves, pair
 
@@ -110,7 +111,7 @@ def test_backbone_maps_are_the_networks_own(name):
     options = {**classes(name), **TWINS[name].options, "pretrained": net.state_dict()}
     backbone = pycnn.create_model(name, **options, features_only=True).eval()
     seen = []
-    for stage in backbone.stages:
+    for stage in backbone.stage_paths:
         last = net.get_submodule(stage[-1])
         last.register_forward_hook(lambda module, args, y: seen.append(y.detach().clone()))
     net(x)  # gradients are on, so each module is called

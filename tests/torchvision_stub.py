@@ -13,6 +13,7 @@ for schema in (
     if not hasattr(torch.ops.torchvision, schema.partition("(")[0]):
         LIBRARY.define(schema)
 
+import timm  # noqa: E402  # it imports torchvision
 import torchvision.models as models  # noqa: E402
 
-__all__ = ["models"]
+__all__ = ["models", "timm"]

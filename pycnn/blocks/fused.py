@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -18,14 +18,17 @@ from torch import Tensor, nn
 from pycnn import ops
 
 ACTIVATIONS: dict[type[nn.Module], str] = {
+    nn.Identity: "none",
     nn.ReLU: "relu",
     nn.ReLU6: "relu6",
     nn.SiLU: "silu",
     nn.Hardswish: "hardswish",
+    nn.Hardsigmoid: "hardsigmoid",
     nn.Sigmoid: "sigmoid",
     nn.Tanh: "tanh",
 }
 
+_NOTHING = nn.Identity()
 _thread = threading.local()
 
 
@@ -58,11 +61,14 @@ def fused(x: Tensor, *layers: nn.Module, residual: Tensor | None = None) -> Tens
 
     Args:
         x: input of the first layer, [n, c, h, w] where that is a convolution.
-        layers: modules; the last is an activation (or `nn.Identity`) if there is a residual.
+        layers: modules; the last is an activation (or `nn.Identity`) if there is a residual. The layers of an
+            `nn.Sequential` among them are taken one by one.
         residual: same shape as the input of the last layer.
     """
     if _layer_by_layer():
         return _one_by_one(x, layers, residual)
+    last = layers[-1:] if residual is not None else ()  # the residual comes before all of it
+    layers = (*_flat(layers[: len(layers) - len(last)]), *last)
     start = 0
     while start < len(layers):
         stop = _group_end(layers, start)
@@ -72,9 +78,19 @@ def fused(x: Tensor, *layers: nn.Module, residual: Tensor | None = None) -> Tens
     return x
 
 
+def fused_add(x: Tensor, *layers: nn.Module, residual: Tensor) -> Tensor:
+    """Run `layers` one after the other and add `residual`: `fused` where nothing follows the sum."""
+    return fused(x, *layers, _NOTHING, residual=residual)
+
+
 def concat(branches: list[Tensor]) -> Tensor:
     """`torch.cat(branches, dim=1)`, by `pycnn.ops` where `fused` would use it."""
     return torch.cat(branches, dim=1) if _layer_by_layer() else ops.concat(branches, dim=1)
+
+
+def gated(x: Tensor, gate: Tensor) -> Tensor:
+    """x [n, c, h, w] times gate [n, c, 1, 1]: squeeze-and-excitation's last step."""
+    return gate * x
 
 
 class FusedSequential(nn.Sequential):
@@ -89,6 +105,14 @@ class FusedSequential(nn.Sequential):
         ):  # a subclass with its own __init__ cannot be built from its layers
             return FusedSequential(OrderedDict(list(self._modules.items())[index]))
         return super().__getitem__(index)
+
+
+def _flat(layers: Iterable[nn.Module]) -> Iterator[nn.Module]:
+    for layer in layers:
+        if type(layer).forward in (nn.Sequential.forward, FusedSequential.forward):
+            yield from _flat(layer.children())
+        else:
+            yield layer
 
 
 def _layer_by_layer() -> bool:
@@ -111,22 +135,30 @@ def _one_by_one(x: Tensor, layers: tuple[nn.Module, ...], residual: Tensor | Non
     return x
 
 
+def _activation(layer: nn.Module) -> str | None:
+    """Name of the activation `layer` is, if the fused ops have it."""
+    if type(layer) is nn.GELU:
+        return "gelu" if layer.approximate == "none" else "gelu_tanh"
+    return ACTIVATIONS.get(type(layer))
+
+
 def _group_end(layers: tuple[nn.Module, ...], start: int) -> int:
     """One past the last layer which joins layers[start]: conv [bn] [act], linear [act], else the layer alone."""
     kind = type(layers[start])
     stop = start + 1
     if kind is nn.Conv2d and stop < len(layers) and type(layers[stop]) is nn.BatchNorm2d:
         stop += 1
-    if kind in (nn.Conv2d, nn.Linear) and stop < len(layers) and type(layers[stop]) in ACTIVATIONS:
+    if kind in (nn.Conv2d, nn.Linear) and stop < len(layers) and _activation(layers[stop]):
         stop += 1
     return stop
 
 
 def _run_group(x: Tensor, group: tuple[nn.Module, ...], residual: Tensor | None) -> Tensor:
     first, last = group[0], group[-1]
-    act = ACTIVATIONS.get(type(last), "none")
-    if residual is not None and (len(group) == 1 or act == "none"):
+    act = _activation(last)
+    if residual is not None and (len(group) == 1 or act is None):
         return _one_by_one(x, group, residual)
+    act = act or "none"
     if type(first) is nn.Conv2d:
         bn = group[1] if len(group) > 1 and isinstance(group[1], nn.BatchNorm2d) else None
         return ops.conv_bn_act(x, first, bn, act, residual)

@@ -1,14 +1,21 @@
 """The zoo: trainable torch modules whose forwards call `pycnn.ops`; importing it fills the registry."""
 
 from pycnn.models.alexnet import AlexNet
+from pycnn.models.convnext import ConvNeXt
 from pycnn.models.create import create_model
 from pycnn.models.densenet import DenseNet
+from pycnn.models.efficientnet import EfficientNet, compound_scale
 from pycnn.models.features import FeatureExtractor
 from pycnn.models.fused import FusedSequential, fused, plain_torch
 from pycnn.models.googlenet import GoogLeNet
 from pycnn.models.inception_v3 import InceptionV3
 from pycnn.models.lenet import LeNet5
+from pycnn.models.mobilenet_v1 import MobileNetV1
+from pycnn.models.mobilenet_v2 import MobileNetV2
+from pycnn.models.mobilenet_v3 import MobileNetV3
+from pycnn.models.mobilevit import MobileViT
 from pycnn.models.resnet import ResNet
+from pycnn.models.shufflenet import ShuffleNetV2
 from pycnn.models.textbook import (
     BasicCNN,
     BasicResidualBlock,
@@ -28,26 +35,36 @@ from pycnn.models.weights import load_weights
 from pycnn.registry import list_models
 
 __all__ = [
-    "DenseNet",
-    "GoogLeNet",
-    "InceptionV3",
-    "AlexNet",
-    "LeNet5",
     "VGG",
+    "AlexNet",
+    "AlexNet",
     "BasicCNN",
     "BasicResidualBlock",
     "BottleneckBlock",
     "ClassifierHead",
+    "ConvNeXt",
+    "DenseNet",
     "DepthwiseSeparableConv",
+    "EfficientNet",
     "FeatureExtractor",
     "FusedSequential",
+    "GoogLeNet",
     "InceptionLikeBlock",
+    "InceptionV3",
+    "LeNet5",
+    "LeNet5",
     "LeNetLike",
+    "MobileNetV1",
+    "MobileNetV2",
+    "MobileNetV3",
+    "MobileViT",
     "ProjectionResidualBlock",
     "ResNet",
+    "ShuffleNetV2",
     "SmallCNN",
     "SmallVGG",
     "alex_block",
+    "compound_scale",
     "create_model",
     "fused",
     "list_models",

@@ -39,9 +39,9 @@ class FeatureExtractor(nn.Module):
         super().__init__()
         self.out_indices = _indices(out_indices, len(stages))
         last = max(self.out_indices)
-        self.stages = [_paths(net, paths) for paths in list(stages.values())[: last + 1]]
+        self.stage_paths = [_paths(net, paths) for paths in list(stages.values())[: last + 1]]
         self.reductions = [list(stages)[i] for i in self.out_indices]
-        used = [path for stage in self.stages for path in stage]
+        used = [path for stage in self.stage_paths for path in stage]
         _prune(net, used)
         for name, child in net.named_children():
             self.add_module(name, child)
@@ -50,7 +50,7 @@ class FeatureExtractor(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps = []
-        for i, stage in enumerate(self.stages):
+        for i, stage in enumerate(self.stage_paths):
             x = fused(x, *(self.get_submodule(path) for path in stage))
             if i in self.out_indices:
                 maps.append(x)

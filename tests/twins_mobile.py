@@ -1,0 +1,31 @@
+"""The small and the scaled networks' rows of the table in `twins`."""
+
+from torchvision_stub import timm
+from twins import tv, twin
+
+
+def tm(name: str, **options):
+    """timm's `name`, without its weights."""
+    return lambda **kw: timm.create_model(name, pretrained=False, **options, **kw)
+
+
+twin("mobilenetv1_100", tm("mobilenetv1_100"), trains=True, draws=False)
+twin("mobilenetv1_125", tm("mobilenetv1_125"), slow=True)
+twin("mobilenet_v2", tv("mobilenet_v2"), trains=True)
+twin("mobilenet_v3_small", tv("mobilenet_v3_small"), trains=True, strict=False)
+twin("mobilenet_v3_large", tv("mobilenet_v3_large"), slow=True, strict=False)
+twin("shufflenet_v2_x0_5", tv("shufflenet_v2_x0_5"), trains=True, strict=False)
+for size in ("x1_0", "x1_5", "x2_0"):
+    twin(f"shufflenet_v2_{size}", tv(f"shufflenet_v2_{size}"), slow=True, strict=False)
+twin("efficientnet_b0", tv("efficientnet_b0"), trains=True, strict=False)
+for i in range(1, 8):
+    twin(f"efficientnet_b{i}", tv(f"efficientnet_b{i}"), slow=True, strict=False)
+twin("efficientnet_v2_s", tv("efficientnet_v2_s"), size=(33, 47), trains=True, strict=False)
+twin("efficientnet_v2_m", tv("efficientnet_v2_m"), slow=True, strict=False)
+twin("efficientnet_v2_l", tv("efficientnet_v2_l"), slow=True, strict=False)
+twin("convnext_tiny", tv("convnext_tiny"), trains=True, strict=False)
+for size in ("small", "base", "large"):
+    twin(f"convnext_{size}", tv(f"convnext_{size}"), slow=True, strict=False)
+twin("mobilevit_xxs", tm("mobilevit_xxs"), trains=True, draws=False, strict=False)
+twin("mobilevit_xs", tm("mobilevit_xs"), slow=True, strict=False)
+twin("mobilevit_s", tm("mobilevit_s"), size=(75, 97), slow=True, strict=False)
