@@ -5,7 +5,7 @@ import torch
 from nets import error, truth
 from torch import nn
 from torchvision_stub import models as torchvision
-from twins import randomise, tv
+from twins import randomise, tv, tv_segmentation
 
 import pycnn
 from pycnn.models import inception_v3
@@ -124,3 +124,67 @@ def test_resnets_branches_that_start_as_zero(name):
 def test_basic_blocks_have_no_groups():
     with pytest.raises(ValueError, match="BasicBlock has neither groups nor widths nor dilation"):
         pycnn.create_model("resnet18", groups=2)
+
+
+@pytest.mark.parametrize("name", ["fcn_resnet50", "deeplabv3_resnet50"])
+def test_segmentations_auxiliary_head(name):
+    torch.manual_seed(10)
+    mine = pycnn.create_model(name, num_classes=5, aux_loss=True)
+    torch.manual_seed(10)
+    plain = tv_segmentation(name)(num_classes=5, aux_loss=True)
+    state = plain.state_dict()
+    assert list(mine.state_dict()) == list(state)
+    assert all(torch.equal(mine.state_dict()[key], state[key]) for key in state)
+    x = torch.randn(2, 3, 33, 41)
+    outputs = []
+    for net in (mine, plain):
+        torch.manual_seed(3)
+        outputs.append(net.train()(x))
+    assert list(outputs[0]) == list(outputs[1]) == ["out", "aux"]
+    assert all(torch.equal(outputs[0][key], outputs[1][key]) for key in outputs[0])
+    without = pycnn.create_model(name, num_classes=5, pretrained=state).eval()
+    with torch.inference_mode():
+        assert torch.equal(without(x)["out"], mine.eval()(x)["out"])
+
+
+def test_deeplabv3plus_names_the_sizes_it_cannot_take():
+    net = pycnn.create_model("deeplabv3plus_resnet50").eval()
+    with pytest.raises(ValueError, match="the image is 48x50, both must be multiples of 16"):
+        net(torch.zeros(1, 3, 48, 50))
+
+
+def test_unet_without_padding_gives_the_papers_sizes():
+    with torch.device("meta"):
+        net = pycnn.create_model("unet", padding=False)
+        assert net(torch.zeros(1, 1, 572, 572)).shape == (1, 2, 388, 388)
+    torch.manual_seed(12)
+    net = pycnn.create_model("unet", padding=False, width=4, num_classes=3).eval()
+    x = torch.randn(1, 1, 204, 220)
+    y = net(x)
+    assert y.shape == (1, 3, 20, 36)
+    moved = net(
+        torch.roll(x, (16, 32), (2, 3))
+    )  # multiples of the pooling: what is inside moves along
+    assert torch.allclose(moved[:, :, 16:, 32:], y[:, :, :4, :4], atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(32, 48), (33, 47)])
+def test_unet_by_interpolation(size):
+    torch.manual_seed(13)
+    net = pycnn.create_model("unet", width=4, up="bilinear", batch_norm=True, in_channels=2)
+    randomise(net)
+    net.eval()
+    x = torch.randn(2, 2, *size)
+    block = net.up[-1]
+    maps, skip = torch.randn(2, 8, 5, 6), torch.randn(2, 4, 11, 13)
+    enlarged = nn.functional.interpolate(maps, (11, 13), mode="bilinear")
+    with torch.inference_mode():
+        assert net(x).shape == (2, 2, *size)
+        # interpolated first, mixed second, as it is usually drawn
+        expected = block.conv(torch.cat([skip, block.up(enlarged)], 1))
+        assert error(block(maps, skip), expected.double()) < 1e-5
+
+
+def test_unets_bad_way_up():
+    with pytest.raises(ValueError, match="up='cubic' is neither 'transposed' nor 'bilinear'"):
+        pycnn.create_model("unet", up="cubic")

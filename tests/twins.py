@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torchvision_stub import models as torchvision
 
+import segmentation_models_pytorch as smp  # isort: skip  # it imports torchvision
+
 import pycnn
 from pycnn.registry import find_model
 
@@ -99,6 +101,18 @@ def tv(name: str, **options: Any) -> Callable[..., nn.Module]:
     return lambda **kw: getattr(torchvision, name)(weights=None, **options, **kw)
 
 
+def tv_segmentation(name: str, **options: Any) -> Callable[..., nn.Module]:
+    """torchvision's segmentation network `name`, without any weights."""
+    make = getattr(torchvision.segmentation, name)
+    return lambda **kw: make(weights=None, weights_backbone=None, **options, **kw)
+
+
+def of_smp(kind: str, encoder: str) -> Callable[..., nn.Module]:
+    """segmentation_models_pytorch's architecture `kind` on `encoder`, without any weights."""
+    make = getattr(smp, kind)
+    return lambda num_classes: make(encoder, encoder_weights=None, classes=num_classes)
+
+
 def leaves(y: Any) -> list[Tensor]:
     """The tensors of an output, whatever holds them."""
     return [t for t in torch.utils._pytree.tree_leaves(y) if isinstance(t, Tensor)]
@@ -114,6 +128,41 @@ def lenet5(num_classes: int) -> nn.Module:
         nn.Flatten(), nn.Linear(120, 84), tanh, nn.Linear(84, num_classes)
     )
     return net
+
+
+class PlainUNet(nn.Module):
+    """The paper's network written with torch alone; no library has it."""
+
+    def __init__(self, num_classes: int, width: int) -> None:
+        super().__init__()
+        c = [width, 2 * width, 4 * width, 8 * width, 16 * width]
+        self.down = nn.ModuleList(map(self.pair, [1, *c[:4]], c))
+        self.pool, self.dropout = nn.MaxPool2d(2), nn.Dropout(0.5)
+        self.up = nn.ModuleList(nn.Module() for _ in range(4))
+        for block, k in zip(self.up, c[3::-1], strict=True):
+            block.up = nn.ConvTranspose2d(2 * k, k, 2, stride=2)
+            block.conv = self.pair(2 * k, k)
+        self.head = nn.Conv2d(width, num_classes, 1)
+        for m in self.modules():
+            if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)):
+                nn.init.kaiming_normal_(m.weight)
+                nn.init.zeros_(m.bias)
+
+    @staticmethod
+    def pair(c: int, k: int) -> nn.Sequential:
+        first, second = nn.Conv2d(c, k, 3, padding=1), nn.Conv2d(k, k, 3, padding=1)
+        return nn.Sequential(first, nn.ReLU(), second, nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        skips = []
+        for i, convs in enumerate(self.down):
+            x = convs(self.pool(x) if i else x)
+            skips.append(x)
+        x = self.dropout(skips.pop())
+        for block in self.up:
+            skip = skips.pop()
+            x = block.conv(torch.cat([skip, block.up(x, output_size=skip.shape[2:])], 1))
+        return self.head(x)
 
 
 twin("resnet18", tv("resnet18"), trains=True)
@@ -144,3 +193,22 @@ twin(  # its auxiliary head, which takes images of 299 only: tests/test_zoo_opti
 twin("densenet121", tv("densenet121"), trains=True)
 for deeper in ("densenet161", "densenet169", "densenet201"):
     twin(deeper, tv(deeper), slow=True)
+
+twin("fcn_resnet50", tv_segmentation("fcn_resnet50"), trains=True, strict=False)
+twin("deeplabv3_resnet50", tv_segmentation("deeplabv3_resnet50"), trains=True, strict=False)
+twin(
+    "unet",
+    lambda num_classes: PlainUNet(num_classes, 8),
+    size=(33, 47),
+    trains=True,
+    options={"width": 8},
+    strict=False,
+)
+twin("unet_resnet34", of_smp("Unet", "resnet34"), trains=True, strict=False)
+twin(
+    "deeplabv3plus_resnet50",
+    of_smp("DeepLabV3Plus", "resnet50"),
+    size=(48, 64),
+    trains=True,
+    strict=False,
+)

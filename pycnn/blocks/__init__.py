@@ -1,16 +1,22 @@
 """Building blocks of the zoo's networks, to be used in one's own: trainable modules whose forwards call `pycnn.ops`."""
 
+from pycnn.blocks.aspp import ASPP
 from pycnn.blocks.conv import ConvBnAct, DepthwiseSeparable, divisible
 from pycnn.blocks.convnext import ConvNeXtBlock, LayerNorm2d
 from pycnn.blocks.dense import DenseBlock, DenseLayer, Transition
 from pycnn.blocks.fused import FusedSequential, concat, fused, fused_add, gated, plain_torch
 from pycnn.blocks.inception import BasicConv2d, InceptionBlock
 from pycnn.blocks.inverted_residual import FusedInvertedResidual, InvertedResidual
+from pycnn.blocks.residual import BasicBlock, Bottleneck
 from pycnn.blocks.squeeze_excite import SqueezeExcite
 from pycnn.blocks.stochastic_depth import StochasticDepth
+from pycnn.blocks.up import UpBlock
 
 __all__ = [
+    "ASPP",
+    "BasicBlock",
     "BasicConv2d",
+    "Bottleneck",
     "ConvBnAct",
     "ConvNeXtBlock",
     "DenseBlock",
@@ -24,6 +30,7 @@ __all__ = [
     "SqueezeExcite",
     "StochasticDepth",
     "Transition",
+    "UpBlock",
     "concat",
     "divisible",
     "fused",

@@ -3,8 +3,10 @@
 from pycnn.models.alexnet import AlexNet
 from pycnn.models.convnext import ConvNeXt
 from pycnn.models.create import create_model
+from pycnn.models.deeplab import DeepLabV3Plus, deeplabv3_resnet50
 from pycnn.models.densenet import DenseNet
 from pycnn.models.efficientnet import EfficientNet, compound_scale
+from pycnn.models.fcn import PixelClassifier, fcn_resnet50
 from pycnn.models.features import FeatureExtractor
 from pycnn.models.fused import FusedSequential, fused, plain_torch
 from pycnn.models.googlenet import GoogLeNet
@@ -30,19 +32,19 @@ from pycnn.models.textbook import (
     alex_block,
     vgg_block,
 )
+from pycnn.models.unet import UNet, UNetResNet34
 from pycnn.models.vgg import VGG
 from pycnn.models.weights import load_weights
 from pycnn.registry import list_models
 
 __all__ = [
-    "VGG",
-    "AlexNet",
     "AlexNet",
     "BasicCNN",
     "BasicResidualBlock",
     "BottleneckBlock",
     "ClassifierHead",
     "ConvNeXt",
+    "DeepLabV3Plus",
     "DenseNet",
     "DepthwiseSeparableConv",
     "EfficientNet",
@@ -52,20 +54,25 @@ __all__ = [
     "InceptionLikeBlock",
     "InceptionV3",
     "LeNet5",
-    "LeNet5",
     "LeNetLike",
     "MobileNetV1",
     "MobileNetV2",
     "MobileNetV3",
     "MobileViT",
+    "PixelClassifier",
     "ProjectionResidualBlock",
     "ResNet",
     "ShuffleNetV2",
     "SmallCNN",
     "SmallVGG",
+    "UNet",
+    "UNetResNet34",
+    "VGG",
     "alex_block",
     "compound_scale",
     "create_model",
+    "deeplabv3_resnet50",
+    "fcn_resnet50",
     "fused",
     "list_models",
     "load_weights",

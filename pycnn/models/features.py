@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -26,7 +27,7 @@ class FeatureExtractor(nn.Module):
 
     Attributes:
         out_indices: the stages whose maps are returned, counted from 0.
-        reductions: input height over map height, for each map returned.
+        reductions: input height over map height, a power of two, for each map returned.
         channels: of each map returned.
     """
 
@@ -40,12 +41,13 @@ class FeatureExtractor(nn.Module):
         self.out_indices = _indices(out_indices, len(stages))
         last = max(self.out_indices)
         self.stage_paths = [_paths(net, paths) for paths in list(stages.values())[: last + 1]]
-        self.reductions = [list(stages)[i] for i in self.out_indices]
         used = [path for stage in self.stage_paths for path in stage]
         _prune(net, used)
         for name, child in net.named_children():
             self.add_module(name, child)
-        self.channels = self._channels()
+        shapes = self._shapes(256)
+        self.channels = [shape[1] for shape in shapes]
+        self.reductions = [2 ** round(math.log2(256 / shape[2])) for shape in shapes]
         self.train(net.training)
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -56,16 +58,15 @@ class FeatureExtractor(nn.Module):
                 maps.append(x)
         return maps
 
-    def _channels(self) -> list[int]:
-        """Read from a pass of shapes alone: on the meta device nothing is computed, and no buffer is touched."""
+    def _shapes(self, size: int) -> list[torch.Size]:
+        """Of the maps of two square images; on the meta device nothing is computed, and no buffer is touched."""
         tensors = {**dict(self.named_parameters()), **dict(self.named_buffers())}
         meta = {name: torch.empty_like(t, device="meta") for name, t in tensors.items()}
-        first = next(p for p in self.parameters() if p.dim() == 4)
-        convs = [m for m in self.modules() if isinstance(m, nn.Conv2d) and m.weight is first]
-        x = torch.empty(2, convs[0].in_channels, 256, 256, device="meta")
+        first = next(m for m in self.modules() if isinstance(m, nn.Conv2d))
+        x = torch.empty(2, first.in_channels, size, size, device="meta")
         with torch.no_grad():
             maps: list[Tensor] = torch.func.functional_call(self, meta, (x,))
-        return [y.shape[1] for y in maps]
+        return [y.shape for y in maps]
 
 
 def _indices(given: Sequence[int] | None, n: int) -> list[int]:

@@ -10,94 +10,16 @@ strides in its 3x3 convolution ("v1.5"), where the paper strides in the first 1x
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from pycnn.models.fused import FusedSequential, fused
+from pycnn.blocks.fused import FusedSequential, fused
+from pycnn.blocks.residual import BasicBlock, Bottleneck, Shape
+from pycnn.models.features import FeatureExtractor
 from pycnn.registry import Family, Paper, model
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Of the blocks of one stage.
-
-    Attributes:
-        stride: of the 3x3 convolution.
-        dilation: of the 3x3 convolution.
-        groups: of the 3x3 convolution.
-        base_width: channels of a group of the 3x3 convolution where `planes` is 64; it grows with `planes`.
-    """
-
-    stride: int = 1
-    dilation: int = 1
-    groups: int = 1
-    base_width: int = 64
-
-
-class BasicBlock(nn.Module):
-    """relu(F(x) + shortcut(x)), F = 3x3, 3x3: [n, c, h, w] -> [n, planes, h/stride, w/stride]."""
-
-    expansion = 1
-
-    def __init__(
-        self, in_channels: int, planes: int, shape: Shape, downsample: nn.Module | None
-    ) -> None:
-        super().__init__()
-        if shape != Shape(stride=shape.stride):
-            raise ValueError(f"BasicBlock has neither groups nor widths nor dilation, got {shape}")
-        self.conv1 = nn.Conv2d(in_channels, planes, 3, shape.stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(planes)
-        self.relu = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(planes)
-        self.downsample = downsample
-
-    @property
-    def last_norm(self) -> nn.BatchNorm2d:
-        """Of the branch F."""
-        return self.bn2
-
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)
-        y = fused(x, self.conv1, self.bn1, self.relu)
-        return fused(y, self.conv2, self.bn2, self.relu, residual=shortcut)
-
-
-class Bottleneck(nn.Module):
-    """relu(F(x) + shortcut(x)), F = 1x1, 3x3, 1x1: [n, c, h, w] -> [n, 4 planes, h/stride, w/stride]."""
-
-    expansion = 4
-
-    def __init__(
-        self, in_channels: int, planes: int, shape: Shape, downsample: nn.Module | None
-    ) -> None:
-        super().__init__()
-        width = planes * shape.base_width // 64 * shape.groups
-        out_channels = planes * self.expansion
-        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(
-            width, width, 3, shape.stride, shape.dilation, shape.dilation, shape.groups, bias=False
-        )
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(out_channels)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = downsample
-
-    @property
-    def last_norm(self) -> nn.BatchNorm2d:
-        """Of the branch F."""
-        return self.bn3
-
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)
-        y = fused(x, self.conv1, self.bn1, self.relu, self.conv2, self.bn2, self.relu)
-        return fused(y, self.conv3, self.bn3, self.relu, residual=shortcut)
-
 
 Block: TypeAlias = type[BasicBlock] | type[Bottleneck]
 
@@ -216,3 +138,16 @@ VARIANTS: dict[str, tuple[Family, Block, tuple[int, int, int, int], dict[str, in
 
 for _name, (_family, _block, _layers, _widths) in VARIANTS.items():
     model(_name, _family, block=_block, layers=_layers, **_widths)(ResNet)
+
+
+def resnet_backbone(
+    layers: tuple[int, int, int, int],
+    in_channels: int,
+    out_indices: tuple[int, ...],
+    dilate: tuple[bool, bool, bool] = (False, False, False),
+    block: Block = Bottleneck,
+) -> FeatureExtractor:
+    """A ResNet without its head, for the networks built on one; `dilate` as `replace_stride_with_dilation`."""
+    net = ResNet(block, layers, in_channels=in_channels, replace_stride_with_dilation=dilate)
+    assert RESNET.stages is not None
+    return FeatureExtractor(net, RESNET.stages, out_indices)
