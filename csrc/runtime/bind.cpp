@@ -104,12 +104,36 @@ void add_step(Plan& plan, const std::string& op, const std::string& kernel, cons
            {read_slot(x), read_slot(residual), read_slot(w), read_slot(bias), read_slot(y)});
 }
 
-void run_plan(Plan& plan, const std::vector<uintptr_t>& inputs, const std::vector<uintptr_t>& outputs) {
+using Addresses = std::vector<uintptr_t>;
+
+struct Operands {
+  const void* const* inputs;
+  void* const* outputs;
+};
+
+Operands operands(const Plan& plan, const Addresses& inputs, const Addresses& outputs) {
   if (static_cast<int>(inputs.size()) != plan.inputs() || static_cast<int>(outputs.size()) != plan.outputs())
     throw py::value_error("Plan.run: expected " + std::to_string(plan.inputs()) + " inputs and " +
                           std::to_string(plan.outputs()) + " outputs");
+  return {reinterpret_cast<const void* const*>(inputs.data()), reinterpret_cast<void* const*>(outputs.data())};
+}
+
+void run_plan(Plan& plan, const Addresses& inputs, const Addresses& outputs) {
+  const auto at = operands(plan, inputs, outputs);
   const py::gil_scoped_release release;
-  plan.run(reinterpret_cast<const void* const*>(inputs.data()), reinterpret_cast<void* const*>(outputs.data()));
+  plan.run(at.inputs, at.outputs);
+}
+
+void run_plan_in(const Plan& plan, uintptr_t memory, const Addresses& inputs, const Addresses& outputs) {
+  const auto at = operands(plan, inputs, outputs);
+  const py::gil_scoped_release release;
+  plan.run_in(address<void>(memory), at.inputs, at.outputs);
+}
+
+std::vector<int64_t> run_plan_timed(Plan& plan, const Addresses& inputs, const Addresses& outputs) {
+  const auto at = operands(plan, inputs, outputs);
+  const py::gil_scoped_release release;
+  return plan.run_timed(at.inputs, at.outputs);
 }
 
 void run_single(Plan& plan, uintptr_t input, uintptr_t output) {
@@ -193,7 +217,11 @@ PYBIND11_MODULE(_C, m) {
            py::arg("w"), py::arg("bias"), py::arg("y"))
       .def("run", &run_plan, py::arg("inputs"), py::arg("outputs"))
       .def("run_single", &run_single, py::arg("input"), py::arg("output"))
+      .def("run_in", &run_plan_in, py::arg("memory"), py::arg("inputs"), py::arg("outputs"))
+      .def("run_timed", &run_plan_timed, py::arg("inputs"), py::arg("outputs"))
       .def_property_readonly("arena_bytes", &Plan::arena_bytes)
+      .def_property_readonly("memory_bytes", &Plan::memory_bytes)
+      .def_property_readonly("workers", &Plan::workers)
       .def("__len__", &Plan::steps);
   bind_guard(m);
 }

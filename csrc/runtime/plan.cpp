@@ -1,11 +1,33 @@
 #include "runtime/plan.h"
 
+#include <chrono>
 #include <stdexcept>
 
 namespace pycnn {
 namespace {
 
 int64_t aligned(int64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
+
+// Told where each worker's share of a step begins and ends; this one costs nothing.
+struct NoClock {
+  void begin(size_t, Worker) const {}
+  void end(size_t, Worker) const {}
+};
+
+struct StepClock {
+  int64_t* times;
+  int workers;
+
+  static int64_t now() {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+  }
+  int64_t* at(size_t step, Worker worker) const {
+    return times + (static_cast<int64_t>(step) * workers + worker.id) * 2;
+  }
+  void begin(size_t step, Worker worker) const { at(step, worker)[0] = now(); }
+  void end(size_t step, Worker worker) const { at(step, worker)[1] = now(); }
+};
 
 }  // namespace
 
@@ -31,7 +53,8 @@ struct Plan::Call {
     }
   }
 
-  void work(Worker worker) {
+  template <class Clock>
+  void work(Worker worker, const Clock& clock) {
     int sense = 0;
     float* workspace = reinterpret_cast<float*>(arena + aligned(plan.arena_bytes_));
     for (size_t i = 0; i < plan.steps_.size(); ++i) {
@@ -39,7 +62,9 @@ struct Plan::Call {
       if (i > 0) barrier.wait(sense, worker.count);
       const Ptrs ptrs{resolve(step.slots[0]), resolve(step.slots[1]), resolve(step.slots[2]),
                       resolve(step.slots[3]), resolve(step.slots[4]), workspace};
+      clock.begin(i, worker);
       step.kernel->run(step.kernel->kernel, step.params.get(), ptrs, worker);
+      clock.end(i, worker);
     }
   }
 };
@@ -87,8 +112,7 @@ std::unique_ptr<Buffer> Plan::take_arena() {
       return arena;
     }
   }
-  const int64_t bytes = aligned(arena_bytes_) + aligned(workspace_bytes_);
-  return std::make_unique<Buffer>(bytes / static_cast<int64_t>(sizeof(float)) + 1);
+  return std::make_unique<Buffer>(memory_bytes() / static_cast<int64_t>(sizeof(float)) + 1);
 }
 
 void Plan::give_arena(std::unique_ptr<Buffer> arena) {
@@ -96,13 +120,41 @@ void Plan::give_arena(std::unique_ptr<Buffer> arena) {
   free_arenas_.push_back(std::move(arena));
 }
 
-void Plan::run(const void* const* inputs, void* const* outputs) {
-  auto arena = take_arena();
-  Call call{*this, reinterpret_cast<char*>(arena->data()), inputs, outputs, {}};
+int64_t Plan::memory_bytes() const { return aligned(arena_bytes_) + aligned(workspace_bytes_); }
+
+template <class Clock>
+void Plan::execute(char* arena, const void* const* inputs, void* const* outputs, const Clock& clock) const {
+  struct Context {
+    Call call;
+    const Clock& clock;
+  } context{{*this, arena, inputs, outputs, {}}, clock};
   parallel(
       workers_, pool_ ? Backend::kPool : Backend::kOpenMP,
-      [](void* raw, Worker worker) { static_cast<Call*>(raw)->work(worker); }, &call);
+      [](void* raw, Worker worker) {
+        auto& c = *static_cast<Context*>(raw);
+        c.call.work(worker, c.clock);
+      },
+      &context);
+}
+
+void Plan::run(const void* const* inputs, void* const* outputs) {
+  auto arena = take_arena();
+  execute(reinterpret_cast<char*>(arena->data()), inputs, outputs, NoClock{});
   give_arena(std::move(arena));
+}
+
+void Plan::run_in(void* memory, const void* const* inputs, void* const* outputs) const {
+  if (reinterpret_cast<uintptr_t>(memory) % kAlign != 0)
+    throw std::invalid_argument("Plan.run_in: the memory is not aligned to " + std::to_string(kAlign) + " bytes");
+  execute(static_cast<char*>(memory), inputs, outputs, NoClock{});
+}
+
+std::vector<int64_t> Plan::run_timed(const void* const* inputs, void* const* outputs) {
+  std::vector<int64_t> times(steps_.size() * static_cast<size_t>(workers_) * 2, 0);
+  auto arena = take_arena();
+  execute(reinterpret_cast<char*>(arena->data()), inputs, outputs, StepClock{times.data(), workers_});
+  give_arena(std::move(arena));
+  return times;
 }
 
 }  // namespace pycnn

@@ -29,10 +29,17 @@ class Plan {
 
   // Blocks until done. Thread-safe: every call takes an arena of its own.
   void run(const void* const* inputs, void* const* outputs);
+  // The same in the caller's memory, kAlign-aligned, of memory_bytes(): values lie at their offsets afterwards.
+  void run_in(void* memory, const void* const* inputs, void* const* outputs) const;
+  // The same, with the clock read around each step by each worker: nanoseconds of the steady clock,
+  // times[(step * workers + worker) * 2] at its begin, the next at its end; 0: that worker did not take part.
+  std::vector<int64_t> run_timed(const void* const* inputs, void* const* outputs);
 
   int inputs() const { return inputs_; }
   int outputs() const { return outputs_; }
+  int workers() const { return workers_; }
   int64_t arena_bytes() const { return arena_bytes_; }
+  int64_t memory_bytes() const;  // arena and workspace
   size_t steps() const { return steps_.size(); }
 
  private:
@@ -44,6 +51,8 @@ class Plan {
   struct Call;
 
   void check(const Slot& slot) const;
+  template <class Clock>
+  void execute(char* arena, const void* const* inputs, void* const* outputs, const Clock& clock) const;
   std::unique_ptr<Buffer> take_arena();
   void give_arena(std::unique_ptr<Buffer> arena);
 

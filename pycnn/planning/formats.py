@@ -45,3 +45,8 @@ def propagate(
 def strided(shape: Shape, channels_last: bool) -> torch.memory_format:
     """The memory_format argument for a fresh tensor of this shape."""
     return torch.channels_last if channels_last and len(shape) == 4 else torch.contiguous_format
+
+
+def fresh(shape: Shape, memory_format: torch.memory_format) -> Tensor:
+    """An output tensor, whatever torch's default dtype and device are."""
+    return torch.empty(shape, dtype=torch.float32, device="cpu", memory_format=memory_format)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from torch import Tensor
+
 from pycnn import _C
 from pycnn.ir import (
     AdaptivePool2d,
@@ -23,7 +25,7 @@ from pycnn.ir import (
 )
 from pycnn.planning import params as fields
 from pycnn.planning.check import check
-from pycnn.planning.formats import propagate
+from pycnn.planning.formats import fresh, propagate, strided
 from pycnn.planning.homes import (
     FLOAT,
     Home,
@@ -34,7 +36,7 @@ from pycnn.planning.homes import (
     pixel_stride,
     same_memory,
 )
-from pycnn.planning.memory import Block, place
+from pycnn.planning.memory import Block, Placement, place
 from pycnn.planning.params import Params
 from pycnn.planning.segments import Segment
 from pycnn.planning.settings import Settings
@@ -68,6 +70,13 @@ class Lowered:
     output_channels_last: tuple[bool, ...]
     arena_bytes: int
     workers: int
+    homes: Homes
+    offsets: Mapping[int, int]  # arena key -> bytes
+
+    def fresh_outputs(self) -> list[Tensor]:
+        """Tensors for the plan to fill."""
+        pairs = zip(self.output_shapes, self.output_channels_last, strict=True)
+        return [fresh(shape, strided(shape, last)) for shape, last in pairs]
 
 
 @dataclass
@@ -225,11 +234,12 @@ def lower(
     weights: Weights,
     settings: Settings,
     pool: bool,
+    keep: bool = False,
 ) -> Lowered:
     """Choose kernels, place buffers, prove the placement, build the plan.
 
     `nchw`: which 4-d inputs are contiguous NCHW (the others are NHWC, pixels adjacent); `channels_last`: torch's memory
-    format of each input. `pool`: run on our threads; else on OpenMP's.
+    format of each input. `pool`: run on our threads; else on OpenMP's. `keep`: no value's memory is used again.
     """
     formats = propagate(segment.nodes, channels_last, shapes, tensors)
     homes = assign(segment, shapes, formats, dict(nchw))
@@ -240,29 +250,41 @@ def lower(
         work.deliver(i, v, formats[v])
     effort = sum(fields.multiplies(s.op, s.params) for s in work.steps)
     workers = settings.threads if effort >= _ONE_WORKER else 1
-    plan, arena = _build(segment, work.steps, homes, workers, pool)
+    placement = _placed(work.steps, homes, keep)
+    plan = _build(segment, work.steps, placement, workers, pool)
     wanted = [(tuple(shapes[v]), formats[v]) for v in segment.outputs]
     return Lowered(
         plan,
         tuple(work.steps),
         tuple(s for s, _ in wanted),
         tuple(f for _, f in wanted),
-        arena,
+        placement.total,
         workers,
+        homes,
+        placement.offsets,
     )
 
 
-def _build(
-    segment: Segment, steps: Sequence[Step], homes: Homes, workers: int, pool: bool
-) -> tuple[_C.Plan, int]:
+def _placed(steps: Sequence[Step], homes: Homes, keep: bool) -> Placement:
+    """Offsets of the arena's buffers, proved; with `keep` each has bytes of its own."""
     spans: dict[int, list[int]] = {}
     for i, step in enumerate(steps):
         for home in (step.x, step.y, step.residual):
             if home is not None and home.kind == "arena":
                 spans.setdefault(home.index, []).append(i)
-    blocks = [Block(key, homes.buffers[key] * FLOAT, at[0], at[-1]) for key, at in spans.items()]
+    last = len(steps) - 1
+    blocks = [
+        Block(key, homes.buffers[key] * FLOAT, *((0, last) if keep else (at[0], at[-1])))
+        for key, at in spans.items()
+    ]
     placement = place(blocks)
     check(blocks, placement)
+    return placement
+
+
+def _build(
+    segment: Segment, steps: Sequence[Step], placement: Placement, workers: int, pool: bool
+) -> _C.Plan:
     workspace = max((_C.workspace(s.op, s.kernel, s.params, workers) for s in steps), default=0)
     plan = _C.Plan(
         placement.total, workspace * FLOAT, workers, len(segment.inputs), len(segment.outputs), pool
@@ -283,4 +305,4 @@ def _build(
             if s.packed.bias is not None:
                 bias = ("const", s.packed.bias.data_ptr())
         plan.add(s.op, s.kernel, s.params, slot(s.x), slot(s.residual), weight, bias, slot(s.y))
-    return plan, placement.total
+    return plan

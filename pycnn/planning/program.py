@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from pycnn.ir import (
     run_op,
     run_torch_op,
 )
-from pycnn.planning.formats import is_channels_last, strided
+from pycnn.planning.formats import fresh, is_channels_last, strided
 from pycnn.planning.homes import same_memory
 from pycnn.planning.lower import Lowered, lower
 from pycnn.planning.segments import Item, Segment, TorchStep, split
@@ -33,6 +33,9 @@ from pycnn.planning.settings import Settings
 from pycnn.planning.weights import Weights
 
 Key = tuple[Any, ...]
+Values = dict[int, Tensor]
+OnSegment = Callable[[Segment, list[Tensor], "Situation"], Values]
+OnTorch = Callable[[TorchStep, list[Tensor], "Situation"], Values]
 KEPT_SHAPES = 64  # plans kept a segment; the oldest goes first
 
 
@@ -107,17 +110,18 @@ class Program:
 
     def run(self, inputs: Sequence[Tensor]) -> Any:
         """The model's result for its tensor inputs in graph order."""
+        return self.walk(inputs, self._run_segment, self.run_torch)
+
+    def walk(self, inputs: Sequence[Tensor], on_segment: OnSegment, on_torch: OnTorch) -> Any:
+        """As `run`, with the segments and torch steps run by the functions given."""
         now = self.at(inputs)
-        shapes = now.shapes
         env = dict(zip(self.graph.inputs, inputs, strict=True))
         for item in now.items:
             if isinstance(item, TorchStep):
-                op = resolve(item.node.op, shapes)
-                results = _run_torch(op, [env[v] for v in item.node.inputs], self.graph)
-                env.update(zip(item.node.outputs, results, strict=True))
+                env.update(on_torch(item, [env[v] for v in item.node.inputs], now))
             else:
-                env.update(self._run_segment(item, env, now))
-        leaves = [self._leaf(leaf, env, shapes) for leaf in self.graph.outputs]
+                env.update(on_segment(item, [readable(env[v]) for v in item.inputs], now))
+        leaves = [self._leaf(leaf, env, now.shapes) for leaf in self.graph.outputs]
         return self.graph.output_tree.unflatten(leaves)
 
     def call_for(self, x: Tensor) -> Call | None:
@@ -134,36 +138,47 @@ class Program:
         lowered = self.lowered(segment, [x], now)
         shape = lowered.output_shapes[0]
         with torch.inference_mode(False):
-            like = _fresh(shape, strided(shape, lowered.output_channels_last[0]))
+            like = fresh(shape, strided(shape, lowered.output_channels_last[0]))
         return Call(lowered, like)
 
     def lowered(self, segment: Segment, inputs: Sequence[Tensor], now: Situation) -> Lowered:
         """The segment's plan for tensors that `readable` gave."""
         settings = self.settings()
-        formats = tuple((is_nchw(x), is_channels_last(x)) for x in inputs)
-        key = (now.key, segment.outputs, settings, formats)
+        key = (now.key, segment.outputs, settings, tuple(map(_formats, inputs)))
         with self._lock:
             found = self._plans.get(key)
             if found is None:
-                nchw = {v: f[0] for v, f in zip(segment.inputs, formats, strict=True)}
-                last = {v: f[1] for v, f in zip(segment.inputs, formats, strict=True)}
-                tensors, pool = self.graph.tensors, now.all_kernels
-                found = lower(
-                    segment, now.shapes, nchw, last, tensors, self.weights, settings, pool
-                )
-                self._plans[key] = found
+                found = self._plans[key] = self._lower(segment, inputs, now, settings)
                 _trim(self._plans)
         return found
 
-    def _run_segment(
-        self, segment: Segment, env: dict[int, Tensor], now: Situation
-    ) -> dict[int, Tensor]:
-        inputs = [readable(env[v]) for v in segment.inputs]
+    def kept(self, segment: Segment, inputs: Sequence[Tensor], now: Situation) -> Lowered:
+        """A plan of the same kernels over the same weights, in which every value stays in memory."""
+        return self._lower(segment, inputs, now, self.settings(), keep=True)
+
+    def _lower(
+        self,
+        segment: Segment,
+        inputs: Sequence[Tensor],
+        now: Situation,
+        settings: Settings,
+        keep: bool = False,
+    ) -> Lowered:
+        formats = dict(zip(segment.inputs, map(_formats, inputs), strict=True))
+        nchw, last = ({v: f[i] for v, f in formats.items()} for i in (0, 1))
+        tensors, pool = self.graph.tensors, now.all_kernels
+        return lower(segment, now.shapes, nchw, last, tensors, self.weights, settings, pool, keep)
+
+    def _run_segment(self, segment: Segment, inputs: list[Tensor], now: Situation) -> Values:
         lowered = self.lowered(segment, inputs, now)
-        pairs = zip(lowered.output_shapes, lowered.output_channels_last, strict=True)
-        outputs = [_fresh(s, strided(s, last)) for s, last in pairs]
-        lowered.plan.run([x.data_ptr() for x in inputs], [y.data_ptr() for y in outputs])
+        outputs = lowered.fresh_outputs()
+        lowered.plan.run(addresses(inputs), addresses(outputs))
         return dict(zip(segment.outputs, outputs, strict=True))
+
+    def run_torch(self, step: TorchStep, inputs: list[Tensor], now: Situation) -> Values:
+        """The values of a step that torch runs."""
+        results = _run_torch(resolve(step.node.op, now.shapes), inputs, self.graph)
+        return dict(zip(step.node.outputs, results, strict=True))
 
     def _leaf(self, leaf: Any, env: dict[int, Tensor], shapes: Shapes) -> Any:
         if isinstance(leaf, Const):
@@ -177,9 +192,13 @@ def _run_torch(op: Op, inputs: list[Tensor], graph: Graph) -> list[Tensor]:
     return [run_op(op, inputs, graph.tensors)]
 
 
-def _fresh(shape: Shape, memory_format: torch.memory_format) -> Tensor:
-    """An output tensor, whatever torch's default dtype and device are."""
-    return torch.empty(shape, dtype=torch.float32, device="cpu", memory_format=memory_format)
+def addresses(tensors: Sequence[Tensor]) -> list[int]:
+    """Where the tensors' memory begins."""
+    return [t.data_ptr() for t in tensors]
+
+
+def _formats(x: Tensor) -> tuple[bool, bool]:
+    return is_nchw(x), is_channels_last(x)
 
 
 def is_nchw(x: Tensor) -> bool:
