@@ -60,7 +60,25 @@ int usable_cores() {
   return std::max(1, cores);
 }
 
-int64_t cache_bytes(int name, int64_t fallback) {
+// Bytes of the data or unified cache of `level` that the first core sees; 0 where Linux does not say. Before sysconf,
+// whose level 3 is ten times too large on some virtual machines (glibc counts the host's cores).
+int64_t listed_cache_bytes(int level) {
+  for (int i = 0; i < 8; ++i) {
+    const std::string folder = "/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(i) + "/";
+    std::ifstream level_file(folder + "level"), type_file(folder + "type"), size_file(folder + "size");
+    int found = 0;
+    std::string type, unit;
+    int64_t size = 0;
+    if (!(level_file >> found) || !(type_file >> type) || !(size_file >> size)) continue;
+    if (found != level || type == "Instruction") continue;
+    size_file >> unit;
+    return size * (unit == "M" ? 1 << 20 : unit == "K" ? 1 << 10 : 1);
+  }
+  return 0;
+}
+
+int64_t cache_bytes(int level, int name, int64_t fallback) {
+  if (const int64_t listed = listed_cache_bytes(level); listed > 0) return listed;
   const long size = sysconf(name);
   return size > 0 ? size : fallback;
 }
@@ -71,8 +89,8 @@ Machine detect() {
   m.isa = forced_isa(m.hardware);
   m.cores = usable_cores();
 #if defined(_SC_LEVEL2_CACHE_SIZE)
-  m.l2_bytes = cache_bytes(_SC_LEVEL2_CACHE_SIZE, m.l2_bytes);
-  m.l3_bytes = cache_bytes(_SC_LEVEL3_CACHE_SIZE, m.l3_bytes);
+  m.l2_bytes = cache_bytes(2, _SC_LEVEL2_CACHE_SIZE, m.l2_bytes);
+  m.l3_bytes = cache_bytes(3, _SC_LEVEL3_CACHE_SIZE, m.l3_bytes);
 #endif
   return m;
 }

@@ -11,7 +11,7 @@ struct Machine {
   Isa hardware = Isa::kBaseline;  // best set the processor has
   int cores = 1;                  // usable: affinity and cgroup quota
   int64_t l2_bytes = 1 << 20;     // a core
-  int64_t l3_bytes = 8 << 20;     // together
+  int64_t l3_bytes = 8 << 20;     // of the cores that share one
 };
 
 // Detected once. Throws std::runtime_error when PYCNN_ISA names a set this machine lacks.

@@ -2,11 +2,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <algorithm>
-#include <chrono>
-
 #include "base/machine.h"
-#include "base/simd/probe.h"
+#include "base/measure.h"
 #include "runtime/guard.h"
 #include "runtime/op_table.h"
 #include "runtime/plan.h"
@@ -144,28 +141,6 @@ void run_single(Plan& plan, uintptr_t input, uintptr_t output) {
   plan.run(&in, &out);
 }
 
-int64_t fma_probe(int64_t rounds) {
-#if defined(__x86_64__)
-  if (machine().isa == Isa::kAvx512) return isa_avx512::fma_probe(rounds);
-  if (machine().isa == Isa::kAvx2) return isa_avx2::fma_probe(rounds);
-#endif
-  return isa_baseline::fma_probe(rounds);
-}
-
-// fp32 operations a second of `workers` threads together, the best of a few runs of some milliseconds.
-double measure_fma(int workers) {
-  constexpr int64_t kRounds = 2000000;
-  double best = 0;
-  for (int attempt = 0; attempt < 10; ++attempt) {
-    const auto start = std::chrono::steady_clock::now();
-    parallel(workers, Backend::kPool, [](void*, Worker) { fma_probe(kRounds); }, nullptr);
-    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-    const double one = static_cast<double>(kRounds) * static_cast<double>(fma_probe(1));
-    best = std::max(best, workers * one / elapsed.count());
-  }
-  return best;
-}
-
 }  // namespace
 
 PYBIND11_MODULE(_C, m) {
@@ -209,7 +184,10 @@ PYBIND11_MODULE(_C, m) {
       py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("workers"));
   m.def("run", &run_kernel, py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("x"), py::arg("residual"),
         py::arg("w"), py::arg("bias"), py::arg("y"), py::arg("workers"));
-  m.def("measure_fma", &measure_fma, py::arg("workers"), py::call_guard<py::gil_scoped_release>());
+  const py::call_guard<py::gil_scoped_release> unlocked;
+  m.def("measure_fma", &measure_fma, py::arg("workers"), unlocked);
+  m.def("measure_read", &measure_read, py::arg("workers"), py::arg("bytes"), unlocked);
+  m.def("measure_copy", &measure_copy, py::arg("workers"), py::arg("bytes"), unlocked);
   py::class_<Plan>(m, "Plan")
       .def(py::init<int64_t, int64_t, int, int, int, bool>(), py::arg("arena_bytes"), py::arg("workspace_bytes"),
            py::arg("workers"), py::arg("n_inputs"), py::arg("n_outputs"), py::arg("pool") = true)

@@ -1,10 +1,13 @@
-// The multiply rate of a core with one instruction set: what a dense kernel is measured against.
+// What a core reaches with one instruction set: the multiply rate that a dense kernel is measured against, and the bytes
+// a second of reading and copying.
 #pragma once
 #include <cstdint>
 
-#define PYCNN_DECLARE(isa)           \
-  namespace isa {                    \
-  int64_t fma_probe(int64_t rounds); \
+#define PYCNN_DECLARE(isa)                                                  \
+  namespace isa {                                                           \
+  int64_t fma_probe(int64_t rounds);                                        \
+  void read_probe(const float* x, int64_t count, int64_t passes);           \
+  void copy_probe(const float* x, float* y, int64_t count, int64_t passes); \
   }
 namespace pycnn {
 PYCNN_DECLARE(isa_baseline)
