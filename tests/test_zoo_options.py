@@ -5,7 +5,7 @@ import torch
 from nets import error, truth
 from torch import nn
 from torchvision_stub import models as torchvision
-from twins import randomise, tv, tv_segmentation
+from twins import of_timm, randomise, tv, tv_segmentation
 
 import pycnn
 from pycnn.models import inception_v3
@@ -76,11 +76,15 @@ def maps_end(name: str) -> str:
 @pytest.mark.parametrize(
     ("name", "option", "layers"),
     [
-        ("alexnet", {"dropout": 0.25}, 2),
-        ("vgg11", {"dropout": 0.25}, 2),
-        ("googlenet", {"dropout": 0.25, "dropout_aux": 0.25}, 3),
-        ("inception_v3", {"dropout": 0.25}, 1),
+        ("alexnet", {"drop_rate": 0.25}, 2),
+        ("vgg11", {"drop_rate": 0.25}, 2),
+        ("googlenet", {"drop_rate": 0.25, "drop_rate_aux": 0.25}, 3),
+        ("inception_v3", {"drop_rate": 0.25}, 1),
         ("densenet121", {"drop_rate": 0.25}, 58),
+        ("resnetv2_50", {"drop_rate": 0.25}, 1),
+        ("seresnet50", {"drop_rate": 0.25}, 1),
+        ("unet", {"drop_rate": 0.25}, 1),
+        ("deeplabv3plus_resnet50", {"drop_rate": 0.25}, 1),
     ],
 )
 def test_dropout(name, option, layers):
@@ -126,7 +130,9 @@ def test_basic_blocks_have_no_groups():
         pycnn.create_model("resnet18", groups=2)
 
 
-@pytest.mark.parametrize("name", ["fcn_resnet50", "deeplabv3_resnet50"])
+@pytest.mark.parametrize(
+    "name", ["fcn_resnet50", "deeplabv3_resnet50", "deeplabv3_mobilenet_v3_large"]
+)
 def test_segmentations_auxiliary_head(name):
     torch.manual_seed(10)
     mine = pycnn.create_model(name, num_classes=5, aux_loss=True)
@@ -188,3 +194,21 @@ def test_unet_by_interpolation(size):
 def test_unets_bad_way_up():
     with pytest.raises(ValueError, match="up='cubic' is neither 'transposed' nor 'bilinear'"):
         pycnn.create_model("unet", up="cubic")
+
+
+@pytest.mark.parametrize("name", ["resnetv2_50", "seresnet50"])
+def test_stochastic_depth_and_dropout_are_timms(name):
+    torch.manual_seed(14)
+    mine = pycnn.create_model(name, num_classes=7, stochastic_depth=0.5, drop_rate=0.3)
+    plain = of_timm(name, drop_path_rate=0.5, drop_rate=0.3)(num_classes=7)
+    randomise(mine)
+    plain.load_state_dict(mine.state_dict(), strict=True)
+    x = torch.randn(4, 3, 33, 49)
+    outputs = []
+    for net in (mine, plain):
+        torch.manual_seed(3)
+        outputs.append(net.train()(x))
+    assert torch.equal(*outputs)
+    assert torch.equal(mine.eval()(x), plain.eval()(x))
+    with torch.inference_mode():
+        assert error(mine(x), truth(plain, x)) < 1e-5

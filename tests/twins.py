@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torchvision_stub import models as torchvision
+from torchvision_stub import timm
 
 import segmentation_models_pytorch as smp  # isort: skip  # it imports torchvision
 
@@ -107,6 +108,11 @@ def tv_segmentation(name: str, **options: Any) -> Callable[..., nn.Module]:
     return lambda **kw: make(weights=None, weights_backbone=None, **options, **kw)
 
 
+def of_timm(name: str, **options: Any) -> Callable[..., nn.Module]:
+    """timm's `name`, without its weights."""
+    return lambda **kw: timm.create_model(name, pretrained=False, **options, **kw)
+
+
 def of_smp(kind: str, encoder: str) -> Callable[..., nn.Module]:
     """segmentation_models_pytorch's architecture `kind` on `encoder`, without any weights."""
     make = getattr(smp, kind)
@@ -175,6 +181,9 @@ twin("resnext101_32x8d", tv("resnext101_32x8d"), slow=True)
 twin("wide_resnet50_2", tv("wide_resnet50_2"), slow=True)
 twin("wide_resnet101_2", tv("wide_resnet101_2"), slow=True)
 
+twin("resnetv2_50", of_timm("resnetv2_50"), trains=True)
+twin("seresnet50", of_timm("seresnet50"), trains=True, strict=False)
+
 twin("lenet5", lenet5, size=(32, 32), trains=True)
 twin("alexnet", tv("alexnet"), size=(65, 97), trains=True)
 twin("vgg11", tv("vgg11"), slow=True)
@@ -196,6 +205,12 @@ for deeper in ("densenet161", "densenet169", "densenet201"):
 
 twin("fcn_resnet50", tv_segmentation("fcn_resnet50"), trains=True, strict=False)
 twin("deeplabv3_resnet50", tv_segmentation("deeplabv3_resnet50"), trains=True, strict=False)
+twin(
+    "deeplabv3_mobilenet_v3_large",
+    tv_segmentation("deeplabv3_mobilenet_v3_large"),
+    trains=True,
+    strict=False,
+)
 twin(
     "unet",
     lambda num_classes: PlainUNet(num_classes, 8),

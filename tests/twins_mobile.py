@@ -1,16 +1,9 @@
 """The small and the scaled networks' rows of the table in `twins`."""
 
-from torchvision_stub import timm
-from twins import tv, twin
+from twins import of_timm, tv, twin
 
-
-def tm(name: str, **options):
-    """timm's `name`, without its weights."""
-    return lambda **kw: timm.create_model(name, pretrained=False, **options, **kw)
-
-
-twin("mobilenetv1_100", tm("mobilenetv1_100"), trains=True, draws=False)
-twin("mobilenetv1_125", tm("mobilenetv1_125"), slow=True)
+twin("mobilenetv1_100", of_timm("mobilenetv1_100"), trains=True, draws=False)
+twin("mobilenetv1_125", of_timm("mobilenetv1_125"), slow=True)
 twin("mobilenet_v2", tv("mobilenet_v2"), trains=True)
 twin("mobilenet_v3_small", tv("mobilenet_v3_small"), trains=True, strict=False)
 twin("mobilenet_v3_large", tv("mobilenet_v3_large"), slow=True, strict=False)
@@ -26,6 +19,6 @@ twin("efficientnet_v2_l", tv("efficientnet_v2_l"), slow=True, strict=False)
 twin("convnext_tiny", tv("convnext_tiny"), trains=True, strict=False)
 for size in ("small", "base", "large"):
     twin(f"convnext_{size}", tv(f"convnext_{size}"), slow=True, strict=False)
-twin("mobilevit_xxs", tm("mobilevit_xxs"), trains=True, draws=False, strict=False)
-twin("mobilevit_xs", tm("mobilevit_xs"), slow=True, strict=False)
-twin("mobilevit_s", tm("mobilevit_s"), size=(75, 97), slow=True, strict=False)
+twin("mobilevit_xxs", of_timm("mobilevit_xxs"), trains=True, draws=False, strict=False)
+twin("mobilevit_xs", of_timm("mobilevit_xs"), slow=True, strict=False)
+twin("mobilevit_s", of_timm("mobilevit_s"), size=(75, 97), slow=True, strict=False)

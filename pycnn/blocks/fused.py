@@ -156,7 +156,9 @@ def _group_end(layers: tuple[nn.Module, ...], start: int) -> int:
 def _run_group(x: Tensor, group: tuple[nn.Module, ...], residual: Tensor | None) -> Tensor:
     first, last = group[0], group[-1]
     act = _activation(last)
-    if residual is not None and (len(group) == 1 or act is None):
+    if residual is not None and len(group) == 1 and act is not None:
+        return ops.add_act(x, residual, act=act)
+    if residual is not None and act is None:
         return _one_by_one(x, group, residual)
     act = act or "none"
     if type(first) is nn.Conv2d:

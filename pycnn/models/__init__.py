@@ -17,6 +17,8 @@ from pycnn.models.mobilenet_v2 import MobileNetV2
 from pycnn.models.mobilenet_v3 import MobileNetV3
 from pycnn.models.mobilevit import MobileViT
 from pycnn.models.resnet import ResNet
+from pycnn.models.resnetv2 import ResNetV2
+from pycnn.models.senet import SEResNet
 from pycnn.models.shufflenet import ShuffleNetV2
 from pycnn.models.textbook import (
     BasicCNN,
@@ -62,6 +64,8 @@ __all__ = [
     "PixelClassifier",
     "ProjectionResidualBlock",
     "ResNet",
+    "ResNetV2",
+    "SEResNet",
     "ShuffleNetV2",
     "SmallCNN",
     "SmallVGG",

@@ -37,10 +37,12 @@ class AlexNet(nn.Module):
     Args:
         num_classes: number of logits.
         in_channels: channels of the image; h, w >= 63.
-        dropout: probability of the two dropouts of the classifier.
+        drop_rate: probability of the two dropouts of the classifier.
     """
 
-    def __init__(self, num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5) -> None:
+    def __init__(
+        self, num_classes: int = 1000, in_channels: int = 3, drop_rate: float = 0.5
+    ) -> None:
         super().__init__()
         self.features = FusedSequential(
             nn.Conv2d(in_channels, 64, 11, stride=4, padding=2),
@@ -59,10 +61,10 @@ class AlexNet(nn.Module):
         )
         self.avgpool = nn.AdaptiveAvgPool2d((6, 6))
         self.classifier = FusedSequential(
-            nn.Dropout(dropout),
+            nn.Dropout(drop_rate),
             nn.Linear(256 * 6 * 6, 4096),
             nn.ReLU(inplace=True),
-            nn.Dropout(dropout),
+            nn.Dropout(drop_rate),
             nn.Linear(4096, 4096),
             nn.ReLU(inplace=True),
             nn.Linear(4096, num_classes),

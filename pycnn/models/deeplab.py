@@ -15,6 +15,7 @@ from pycnn.blocks.fused import FusedSequential, concat, fused
 from pycnn.blocks.residual import Bottleneck
 from pycnn.models.fcn import FCNHead, PixelClassifier
 from pycnn.models.features import FeatureExtractor
+from pycnn.models.mobilenet_v3 import LARGE, MobileNetV3
 from pycnn.models.resnet import RESNET, ResNet, resnet_backbone
 from pycnn.registry import Family, Paper, model
 
@@ -67,24 +68,36 @@ def deeplabv3_resnet50(
     return PixelClassifier(backbone, DeepLabHead(2048, num_classes), aux)
 
 
+@model("deeplabv3_mobilenet_v3_large", DEEPLAB)
+def deeplabv3_mobilenet_v3_large(
+    num_classes: int = 21, in_channels: int = 3, aux_loss: bool = False
+) -> PixelClassifier:
+    """DeepLabv3 on a MobileNetV3 of stride 16; `aux_loss` adds a head on its first block of stride 8."""
+    net = MobileNetV3(LARGE, 1280, in_channels=in_channels, dilated=True)
+    stages = {8: (":5",), 16: ("5:",)}
+    backbone = FeatureExtractor(net.features, stages, (0, 1) if aux_loss else (1,))
+    aux = FCNHead(backbone.channels[0], num_classes) if aux_loss else None
+    return PixelClassifier(backbone, DeepLabHead(backbone.channels[-1], num_classes), aux)
+
+
 class DeepLabV3Plus(nn.Module):
     """A ResNet-50 of stride 16, separable ASPP, the stride-4 map joined in: [n, c, h, w] -> [n, num_classes, h, w].
 
     Args:
         num_classes: number of logits of a pixel.
         in_channels: channels c of the image; h and w are multiples of 16.
-        dropout: probability of the dropout in the ASPP.
+        drop_rate: probability of the dropout in the ASPP.
 
     Raises:
         ValueError: in the forward, h or w is no multiple of 16.
     """
 
-    def __init__(self, num_classes: int = 21, in_channels: int = 3, dropout: float = 0.5) -> None:
+    def __init__(self, num_classes: int = 21, in_channels: int = 3, drop_rate: float = 0.5) -> None:
         super().__init__()
         encoder = ResNet(Bottleneck, (3, 4, 6, 3), in_channels=in_channels)
         _dilate(encoder.layer4, 2)
         self.encoder = FeatureExtractor(encoder, RESNET.stages or {}, out_indices=(1, 4))
-        self.decoder = DeepLabV3PlusDecoder((256, 2048), 256, dropout)
+        self.decoder = DeepLabV3PlusDecoder((256, 2048), 256, drop_rate)
         self.segmentation_head = FusedSequential(
             nn.Conv2d(256, num_classes, 1),
             nn.Upsample(scale_factor=4.0, mode="bilinear", align_corners=True),
@@ -104,14 +117,14 @@ class DeepLabV3PlusDecoder(nn.Module):
     Args:
         channels: (c, d).
         out_channels: of the result.
-        dropout: probability of the dropout in the ASPP.
+        drop_rate: probability of the dropout in the ASPP.
     """
 
-    def __init__(self, channels: tuple[int, int], out_channels: int, dropout: float) -> None:
+    def __init__(self, channels: tuple[int, int], out_channels: int, drop_rate: float) -> None:
         super().__init__()
         fine, coarse = channels
         self.aspp = FusedSequential(
-            ASPP(coarse, (12, 24, 36), out_channels, separable=True, dropout=dropout),
+            ASPP(coarse, (12, 24, 36), out_channels, separable=True, dropout=drop_rate),
             SeparableConv2d(out_channels, out_channels),
             nn.BatchNorm2d(out_channels),
             nn.ReLU(),

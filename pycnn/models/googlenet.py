@@ -48,7 +48,7 @@ class GoogLeNet(nn.Module):
         in_channels: channels of the image; h, w >= 15.
         aux_logits: have the two auxiliary heads, which only train.
         transform_input: take images normalised as ImageNet's, as the published weights need.
-        dropout, dropout_aux: probability in the head and in the auxiliary heads.
+        drop_rate, drop_rate_aux: probability in the head and in the auxiliary heads.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ class GoogLeNet(nn.Module):
         in_channels: int = 3,
         aux_logits: bool = True,
         transform_input: bool = False,
-        dropout: float = 0.2,
-        dropout_aux: float = 0.7,
+        drop_rate: float = 0.2,
+        drop_rate_aux: float = 0.7,
     ) -> None:
         super().__init__()
         self.transform_input = input_transform(transform_input, in_channels)
@@ -78,10 +78,10 @@ class GoogLeNet(nn.Module):
         self.maxpool4 = nn.MaxPool2d(2, stride=2, ceil_mode=True)
         self.inception5a = InceptionBlock(832, 256, (160, 320), (32, 128), 128)
         self.inception5b = InceptionBlock(832, 384, (192, 384), (48, 128), 128)
-        self.aux1 = AuxiliaryHead(512, num_classes, dropout_aux) if aux_logits else None
-        self.aux2 = AuxiliaryHead(528, num_classes, dropout_aux) if aux_logits else None
+        self.aux1 = AuxiliaryHead(512, num_classes, drop_rate_aux) if aux_logits else None
+        self.aux2 = AuxiliaryHead(528, num_classes, drop_rate_aux) if aux_logits else None
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(drop_rate)
         self.fc = nn.Linear(1024, num_classes)
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):
@@ -107,14 +107,14 @@ class GoogLeNet(nn.Module):
 class AuxiliaryHead(nn.Module):
     """A classifier on inner features, for their gradient: [n, in_channels, h, w] -> [n, num_classes]."""
 
-    def __init__(self, in_channels: int, num_classes: int, dropout: float) -> None:
+    def __init__(self, in_channels: int, num_classes: int, drop_rate: float) -> None:
         super().__init__()
         self.pool = nn.AdaptiveAvgPool2d((4, 4))
         self.conv = BasicConv2d(in_channels, 128)
         self.fc1 = nn.Linear(2048, 1024)
         self.fc2 = nn.Linear(1024, num_classes)
         self.relu = nn.ReLU(inplace=True)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(drop_rate)
 
     def forward(self, x: Tensor) -> Tensor:
         x = torch.flatten(fused(x, self.pool, self.conv), 1)

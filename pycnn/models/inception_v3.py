@@ -52,7 +52,7 @@ class InceptionV3(nn.Module):
         in_channels: channels of the image; h, w >= 75, and >= 299 where the auxiliary head trains.
         aux_logits: have the auxiliary head, which only trains.
         transform_input: take images normalised as ImageNet's, as the published weights need.
-        dropout: probability in the head.
+        drop_rate: probability in the head.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class InceptionV3(nn.Module):
         in_channels: int = 3,
         aux_logits: bool = True,
         transform_input: bool = False,
-        dropout: float = 0.5,
+        drop_rate: float = 0.5,
     ) -> None:
         super().__init__()
         self.transform_input = input_transform(transform_input, in_channels)
@@ -85,7 +85,7 @@ class InceptionV3(nn.Module):
         self.Mixed_7b = InceptionE(1280)
         self.Mixed_7c = InceptionE(2048)
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(drop_rate)
         self.fc = nn.Linear(2048, num_classes)
         self._initialise()
 

@@ -45,7 +45,7 @@ class UNet(nn.Module):
             image, whose sides are to be 16 k + 188 with k > 0 (572 gives 388).
         up: "transposed", a 2x2 transposed convolution, or "bilinear" interpolation.
         batch_norm: a batch-norm after each 3x3 convolution; the paper is older.
-        dropout: probability of the dropout at the end of the way down.
+        drop_rate: probability of the dropout at the end of the way down.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class UNet(nn.Module):
         padding: bool = True,
         up: Literal["transposed", "bilinear"] = "transposed",
         batch_norm: bool = False,
-        dropout: float = 0.5,
+        drop_rate: float = 0.5,
     ) -> None:
         super().__init__()
         widths = [width * 2**level for level in range(5)]
@@ -66,7 +66,7 @@ class UNet(nn.Module):
             for c, k in zip([in_channels, *widths], widths, strict=False)
         )
         self.pool = nn.MaxPool2d(2)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(drop_rate)
         self.up = nn.ModuleList(
             UpBlock(2 * k, k, k, up=up, padding=padding, batch_norm=batch_norm)
             for k in reversed(widths[:-1])

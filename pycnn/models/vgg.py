@@ -41,7 +41,7 @@ class VGG(nn.Module):
         batch_norm: a batch-norm after each convolution.
         num_classes: number of logits.
         in_channels: channels c of the image; h, w >= 32.
-        dropout: probability of the two dropouts of the classifier.
+        drop_rate: probability of the two dropouts of the classifier.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class VGG(nn.Module):
         batch_norm: bool = False,
         num_classes: int = 1000,
         in_channels: int = 3,
-        dropout: float = 0.5,
+        drop_rate: float = 0.5,
     ) -> None:
         super().__init__()
         self.features = _features(depths, batch_norm, in_channels)
@@ -58,10 +58,10 @@ class VGG(nn.Module):
         self.classifier = FusedSequential(
             nn.Linear(512 * 7 * 7, 4096),
             nn.ReLU(inplace=True),
-            nn.Dropout(dropout),
+            nn.Dropout(drop_rate),
             nn.Linear(4096, 4096),
             nn.ReLU(inplace=True),
-            nn.Dropout(dropout),
+            nn.Dropout(drop_rate),
             nn.Linear(4096, num_classes),
         )
         for module in self.modules():
