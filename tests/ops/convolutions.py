@@ -41,6 +41,10 @@ class Conv:
             window = (self.kernel, self.stride, self.dilation)
             channels = min(self.c // self.groups, self.k // self.groups)
             return window == ((3, 3), (1, 1), (1, 1)) and channels >= 16 and not nchw
+        if "depthwise_window" in kernel:
+            square = self.kernel in ((3, 3), (5, 5), (7, 7)) and self.stride in ((1, 1), (2, 2))
+            channels = self.groups == self.c == self.k
+            return square and channels and self.dilation == (1, 1) and not nchw
         if "depthwise" in kernel:
             return self.groups == self.c == self.k and not nchw
         if "igemm" in kernel:

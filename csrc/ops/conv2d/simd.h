@@ -2,14 +2,15 @@
 #pragma once
 #include "ops/conv2d/conv2d.h"
 
-#define PYCNN_DECLARE(isa)                    \
-  namespace isa {                             \
-  extern const Conv2dKernel conv2d_depthwise; \
-  extern const Conv2dKernel conv2d_igemm;     \
-  extern const Conv2dKernel conv2d_patch;     \
-  extern const Conv2dKernel conv2d_planar;    \
-  extern const Conv2dKernel conv2d_winograd2; \
-  extern const Conv2dKernel conv2d_winograd4; \
+#define PYCNN_DECLARE(isa)                           \
+  namespace isa {                                    \
+  extern const Conv2dKernel conv2d_depthwise;        \
+  extern const Conv2dKernel conv2d_depthwise_window; \
+  extern const Conv2dKernel conv2d_igemm;            \
+  extern const Conv2dKernel conv2d_patch;            \
+  extern const Conv2dKernel conv2d_planar;           \
+  extern const Conv2dKernel conv2d_winograd2;        \
+  extern const Conv2dKernel conv2d_winograd4;        \
   }
 namespace pycnn {
 PYCNN_DECLARE(isa_baseline)
