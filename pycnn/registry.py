@@ -46,6 +46,7 @@ class Family:
         num_classes: the default; None where the network has no classes and takes no such argument.
         in_channels: the default.
         task: one of `TASKS`.
+        extra_inputs: what the forward needs behind the image, such as a timestep.
         stages: for a backbone, {reduction: paths of the modules, one run on the other's output}; the stage's feature
             map is the last one's output and is h/reduction high. "features.3:7" stands for features.3 ... features.6.
             None where the network is not such a row of modules.
@@ -57,6 +58,7 @@ class Family:
     num_classes: int | None = 10
     in_channels: int = 3
     task: str = "classification"
+    extra_inputs: tuple[Any, ...] = ()
     stages: Mapping[int, tuple[str, ...]] | None = None
 
     def __post_init__(self) -> None:

@@ -30,26 +30,62 @@ def demo_result(different=0):
     return DemoResult(comparison, timings, None)
 
 
-def test_list_json_has_the_models_and_their_parameter_counts():
+def test_list_json_has_the_models_and_their_figures():
     rows = {row["name"]: row for row in json.loads(run("list", "--json").stdout)}
     assert list(rows) == pycnn.list_models()
     assert rows["resnet18"]["parameters"] == 11_689_512
     assert rows["lenet_like"] == {
-        "name": "lenet_like", "input_size": [1, 28, 28], "num_classes": 10, "parameters": 44_426,
-    }  # fmt: skip
+        "name": "lenet_like",
+        "family": "textbook",
+        "task": "classification",
+        "input_size": [1, 28, 28],
+        "num_classes": 10,
+        "parameters": 44_426,
+        "macs": 6 * 25 * 24**2 + 16 * 150 * 8**2 + 256 * 120 + 120 * 84 + 84 * 10,
+        "backbone_reductions": [1, 2, 4],
+        "paper": {
+            "title": "Gradient-Based Learning Applied to Document Recognition",
+            "authors": "LeCun, Bottou, Bengio, Haffner",
+            "year": 1998,
+            "arxiv": None,
+        },
+    }
 
 
 def test_list_table_is_filtered():
     result = run("list", "resnet*")
     assert result.exit_code == 0
-    assert "25,557,032" in result.stdout  # resnet50
+    (line,) = [line for line in result.stdout.splitlines() if "resnet50" in line]
+    for cell in (
+        "classification",
+        "3×224×224",
+        "25,557,032",
+        "4.089",
+        "He et al. 2015, arXiv:1512.03385",
+    ):
+        assert cell in line
     assert "small_cnn" not in result.stdout
+
+
+def test_list_of_one_task():
+    result = run("list", "--task", "segmentation", "--json")
+    rows = json.loads(result.stdout)
+    assert {row["task"] for row in rows} == {"segmentation"}
+    assert [row["name"] for row in rows] == pycnn.list_models(task="segmentation")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["list", "zzz*"], "pycnn: no model matches 'zzz*'; `pycnn list` shows all\n"),
+        (
+            ["list", "--task", "poetry"],
+            "pycnn: unknown task 'poetry': it is one of classification, ",
+        ),
+        (
+            ["list", "res*", "--task", "segmentation"],
+            "pycnn: no model matches 'res*' with task 'segmentation';",
+        ),
         (["explain", "resnet81"], "pycnn: unknown model 'resnet81': did you mean 'resnet18'"),
         (["explain", "resnet18", "--batch", "0"], "Invalid value for '--batch'"),
         (["demo", "--epochs", "many"], "Invalid value for '--epochs'"),
