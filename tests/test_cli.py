@@ -13,7 +13,7 @@ import pycnn
 from pycnn import cli
 from pycnn.demo import DemoResult
 from pycnn.demo.compare import WORKLOADS, Comparison
-from pycnn.timing import ENGINES, Timing
+from pycnn.timing import TORCH_ENGINES, Timing
 
 
 def run(*arguments):
@@ -25,7 +25,7 @@ def demo_result(different=0):
     timings = [
         Timing(w, name, 1e-5 * i, 2e-5 * i, 3e-5 * i, 9, 1e-7)
         for w in WORKLOADS
-        for i, name in enumerate(ENGINES, start=1)
+        for i, name in enumerate(TORCH_ENGINES, start=1)
     ]
     return DemoResult(comparison, timings, None)
 

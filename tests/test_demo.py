@@ -3,19 +3,18 @@
 import json
 import os
 import signal
-import subprocess
 import time
 
 import pytest
 import torch
 from rich.console import Console
 
-from pycnn import files, timing
+from pycnn import files
 from pycnn.demo import plot, run_demo
-from pycnn.demo.compare import WORKLOADS, speedup, train_and_compare
+from pycnn.demo.compare import WORKLOADS, train_and_compare
 from pycnn.demo.digits import load_digits
 from pycnn.demo.extras import ctrl_c_waits
-from pycnn.timing import ENGINES, Workload, compare
+from pycnn.timing import TORCH_ENGINES
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +50,7 @@ def test_accuracy_and_equal_predictions(result):
 
 def test_every_engine_ran_every_workload_exactly(result):
     rows = [(t.workload, t.engine) for t in result.timings]
-    assert rows == [(workload, engine) for workload in WORKLOADS for engine in ENGINES]
+    assert rows == [(workload, engine) for workload in WORKLOADS for engine in TORCH_ENGINES]
     for t in result.timings:
         assert 0 < t.min_s <= t.p20_s <= t.median_s
         assert t.calls >= 3
@@ -88,58 +87,6 @@ def test_demo_leaves_the_callers_threads_and_random_state(result):
     assert torch.equal(torch.get_rng_state(), before[1])
 
 
-class FakeWorker:
-    """Answers 1 ms, 2 ms, ... and notes whom it was asked."""
-
-    asked: list[str] = []
-
-    def __init__(self, engine):
-        self.engine = engine
-
-    def ask(self, workload, seconds):
-        FakeWorker.asked.append(self.engine)
-        return {"seconds": [i / 1000 for i in range(10, 0, -1)], "error": 0.5}
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        pass
-
-
-def test_turns_go_forwards_and_backwards_and_all_calls_count(monkeypatch):
-    monkeypatch.setattr(timing, "_Worker", FakeWorker)
-    monkeypatch.setattr(FakeWorker, "asked", [])
-    turns = []
-    found = compare([Workload("small_cnn", 1)], rounds=2, on_turn=lambda: turns.append(1))
-    names = list(ENGINES)
-    assert FakeWorker.asked == names + names[::-1]
-    assert len(turns) == 2 * len(names)
-    first = found[0]
-    assert (first.min_s, first.p20_s, first.median_s) == (0.001, 0.003, 0.006)
-    assert (first.calls, first.error) == (20, 0.5)
-    assert speedup(first, found) == 1.0
-
-
-def test_an_interrupt_ends_the_workers(monkeypatch):
-    started = []
-
-    class Noted(subprocess.Popen):
-        def __init__(self, *arguments, **options):
-            super().__init__(*arguments, **options)
-            started.append(self)
-
-    monkeypatch.setattr(timing.subprocess, "Popen", Noted)
-
-    def interrupt():
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        compare([Workload("lenet_like", 1)], seconds=0.0, on_turn=interrupt)
-    assert len(started) == len(ENGINES)
-    assert all(process.returncode is not None for process in started)
-
-
 def test_ctrl_c_waits_for_the_end_of_an_import():
     reached = []
     with pytest.raises(KeyboardInterrupt), ctrl_c_waits():
@@ -150,12 +97,3 @@ def test_ctrl_c_waits_for_the_end_of_an_import():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     with ctrl_c_waits():
         pass
-
-
-def test_a_dead_worker_and_an_unknown_model_are_one_sentence():
-    with timing._Worker("pycnn") as worker:
-        worker.process.kill()
-        with pytest.raises(RuntimeError, match="the process of 'pycnn' ended with status -9"):
-            worker.ask(Workload("lenet_like", 1), 0.0)
-    with pytest.raises(ValueError, match="unknown model 'resnet19'"):
-        compare([Workload("resnet19", 1)])

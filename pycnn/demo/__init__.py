@@ -16,7 +16,7 @@ from rich.table import Table
 from pycnn.demo.compare import WORKLOADS, Comparison, speedup, train_and_compare
 from pycnn.demo.extras import MissingExtraError
 from pycnn.demo.plot import load_matplotlib, write_plot
-from pycnn.timing import ENGINES, Timing, compare
+from pycnn.timing import TORCH_ENGINES, Listener, Timing, compare
 
 __all__ = ["DemoResult", "MissingExtraError", "run_demo"]
 
@@ -50,7 +50,7 @@ class DemoResult:
                 f"{t.min_s * 1e6:,.1f}", f"{t.p20_s * 1e6:,.1f}",
                 f"{speedup(t, self.timings):.2f}×", f"{t.error:.1e}",
                 style="bold" if t.engine == "pycnn" else None,
-                end_section=t.engine == list(ENGINES)[-1],
+                end_section=t.engine == TORCH_ENGINES[-1],
             )  # fmt: skip
         return table
 
@@ -95,8 +95,7 @@ def run_demo(
 
 
 def _time(progress: Progress, rounds: int, seconds: float) -> list[Timing]:
-    turns = rounds * len(ENGINES) * len(WORKLOADS)
+    turns = rounds * len(TORCH_ENGINES) * len(WORKLOADS)
     task: TaskID = progress.add_task("timing torch and pycnn", total=turns)
-    return compare(
-        WORKLOADS, rounds=rounds, seconds=seconds, on_turn=lambda: progress.advance(task)
-    )
+    listener = Listener(on_turn=lambda: progress.advance(task))
+    return compare(WORKLOADS, rounds=rounds, seconds=seconds, listener=listener)

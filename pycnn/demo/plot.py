@@ -9,7 +9,7 @@ from pycnn.demo.compare import Comparison, speedup
 from pycnn.demo.digits import Digits
 from pycnn.demo.extras import load_extra
 from pycnn.files import whole_file
-from pycnn.timing import ENGINES, Timing
+from pycnn.timing import TORCH_ENGINES, Timing
 
 COLOURS = {"torch NCHW": "#9aa5b1", "torch NHWC": "#5c6b7a", "pycnn": "#d1495b"}
 SHOWN = 24
@@ -57,7 +57,7 @@ def _draw_times(figure: Any, timings: list[Timing]) -> None:
         bars = axes.barh(
             [t.engine for t in rows],
             [t.p20_s * 1e6 for t in rows],
-            color=[COLOURS[name] for name in ENGINES],
+            color=[COLOURS[name] for name in TORCH_ENGINES],
         )
         texts = [f"{t.p20_s * 1e6:,.0f} µs   {speedup(t, timings):.2f}×" for t in rows]
         axes.bar_label(bars, texts, padding=3, fontsize=9)
