@@ -8,8 +8,10 @@ from pycnn.explain import explain
 from pycnn.models import create_model
 from pycnn.optimize import OptimizedModule, optimize
 from pycnn.registry import list_models
+from pycnn.verify import Certificate, verify
 
 __all__ = [
+    "Certificate",
     "OptimizedModule",
     "__version__",
     "create_model",
@@ -19,4 +21,5 @@ __all__ = [
     "models",
     "ops",
     "optimize",
+    "verify",
 ]

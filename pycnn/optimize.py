@@ -164,6 +164,24 @@ class OptimizedModule(nn.Module):
         return f"optimized {type(self._model).__name__}"
 
 
+def compiled_for(
+    caller: str, fast: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Compiled | None, str]:
+    """The graph that ``fast(*args, **kwargs)`` runs, or None and the reason why the model runs as it is.
+
+    Raises:
+        TypeError: fast is not an optimised module. ValueError: it is in training mode. Both name the `caller`.
+    """
+    if not isinstance(fast, OptimizedModule):
+        raise TypeError(f"{caller}: expected what optimize() returned, got {type(fast).__name__}")
+    if fast.training:
+        raise ValueError(
+            f"{caller}: the module is in training mode and runs as torch; call .eval()"
+        )
+    compiled = fast._current(args, kwargs)
+    return compiled, str(fast.__dict__["_compiled"].reason or "")
+
+
 def _watched() -> bool:
     """A torch mode wants to see torch's own calls: tracing, capture, autocast."""
     return bool(

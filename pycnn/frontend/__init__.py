@@ -2,5 +2,6 @@
 
 from .calls import CaptureError
 from .capture import capture
+from .origins import Replay
 
-__all__ = ["CaptureError", "capture"]
+__all__ = ["CaptureError", "Replay", "capture"]

@@ -17,6 +17,7 @@ from ..ir import (
     Const,
     Graph,
     InputTree,
+    Origin,
     OutputLeaf,
     TensorTable,
     flatten_input,
@@ -27,6 +28,7 @@ from ..ir import (
 )
 from .aliases import expose_aliases
 from .calls import CaptureError
+from .origins import Origins
 from .questions import ask
 from .trace import Trace
 from .untouched import untouched
@@ -53,9 +55,10 @@ def capture(
     leaves = [next(twins) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
     twin_args, twin_kwargs = torch.utils._pytree.tree_unflatten(leaves, input_tree.spec)
     with recording_guards() as guards:
-        result = _run(trace, model, twin_args, twin_kwargs)
+        result, origins = _run(trace, model, twin_args, twin_kwargs)
     trace.check_written_sources()
-    return _graph(trace, input_tree, tensors, result, tuple(guards))
+    graph = _graph(trace, input_tree, tensors, result, tuple(guards))
+    return graph.replace(origins=origins)
 
 
 def _check_inputs(tensors: list[Tensor]) -> None:
@@ -89,7 +92,9 @@ def _check_modules(model: nn.Module) -> None:
             )
 
 
-def _run(trace: Trace, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _run(
+    trace: Trace, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, dict[int, Origin]]:
     mode = _Mode(trace)
     try:
         with (
@@ -106,7 +111,7 @@ def _run(trace: Trace, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str
         raise CaptureError(f"{trace.where()}{type(error).__name__}: {error}") from error
     if mode.refusal is not None:  # model code swallowed it
         raise mode.refusal
-    return result
+    return result, mode.origins.of
 
 
 class _Mode(TorchFunctionMode):
@@ -115,6 +120,7 @@ class _Mode(TorchFunctionMode):
     def __init__(self, trace: Trace) -> None:
         super().__init__()
         self.refusal: CaptureError | None = None
+        self.origins = Origins(trace)
         self._trace = trace
 
     def __torch_function__(
@@ -126,7 +132,10 @@ class _Mode(TorchFunctionMode):
     ) -> Any:
         try:
             asked, answer = ask(self._trace, func, args, kwargs or {})
-            return answer if asked else self._trace.call(func, args, kwargs or {})
+            if not asked:
+                answer = self._trace.call(func, args, kwargs or {})
+                self.origins.note(func, answer, (args, kwargs or {}))
+            return answer
         except CaptureError as refusal:
             self.refusal = refusal
             raise

@@ -87,7 +87,11 @@ QUESTIONS: dict[Any, Question] = {
 
 def ask(trace: Trace, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bool, Any]:
     """(True, answer) if `func` is a question about its first argument, else (False, None)."""
-    question = QUESTIONS.get(func)
-    if question is None or not args:
+    if not is_question(func, args):
         return False, None
-    return True, question(trace, *args, **kwargs)
+    return True, QUESTIONS[func](trace, *args, **kwargs)
+
+
+def is_question(func: Any, args: tuple[Any, ...]) -> bool:
+    """Whether the call is answered without torch."""
+    return bool(args) and func in QUESTIONS

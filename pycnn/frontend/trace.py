@@ -99,6 +99,11 @@ class Trace:
         found = self._values.get(id(twin))
         return None if found is None else found[1]
 
+    def stands_for(self, twin: Tensor) -> int | None:
+        """The value `twin` stands for, stale or not."""
+        found = self._values.get(id(twin))
+        return None if found is None else found[1]
+
     def source_of(self, tensor: Tensor) -> tuple[Source, Tensor]:
         """The Source of a real tensor, and its twin."""
         found = self._sources.get(id(tensor))

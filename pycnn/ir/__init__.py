@@ -17,7 +17,18 @@ from .dim import (
     recording_guards,
 )
 from .fold import folded_weight
-from .graph import Graph, Node, Note, consumers, is_effect, producers, sized_values, sources, walk
+from .graph import (
+    Graph,
+    Node,
+    Note,
+    Origin,
+    consumers,
+    is_effect,
+    producers,
+    sized_values,
+    sources,
+    walk,
+)
 from .interpret import run_op, run_torch
 from .ops import (
     Act,
@@ -77,6 +88,7 @@ __all__ = [
     "Norm",
     "Note",
     "Op",
+    "Origin",
     "OutputLeaf",
     "OutputTree",
     "Pad",

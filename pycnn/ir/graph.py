@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +44,17 @@ class Note:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """The call that makes a value: the `call`th of a run (from 0; questions about tensors do not count), and where the
+    tensor is: the `index`th that `func` returned, or that it was given and wrote."""
+
+    call: int
+    func: Callable[..., Any]
+    returned: bool
+    index: int
+
+
+@dataclass(frozen=True)
 class Graph:
     """What a model computes for inputs of a given rank, dtype and structure.
 
@@ -52,6 +63,7 @@ class Graph:
     sure to hold only for shapes at which a second capture agreed (`same_structure`); else it holds for every n, h, w.
     `layout_read`: code asked for strides or contiguity.  `aliased`: outputs that share memory with an input, a tensor
     of the model or an earlier output; the nodes between are Torch ops with `view` set and must see the real tensors.
+    `origins`: the torch call that makes a value, where there is one.
     `same_shape`: value that a pass removed -> value of the same shape, for Dims that still name the former.
     """
 
@@ -69,6 +81,7 @@ class Graph:
     aliased: frozenset[int] = frozenset()
     same_shape: Mapping[int, int] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
+    origins: Mapping[int, Origin] = field(default_factory=dict)
 
     def output_values(self) -> tuple[int, ...]:
         """Value ids among the outputs, in order, repeats kept."""
