@@ -16,6 +16,7 @@ def test_list_is_naturally_sorted_and_filtered():
         "resnet18",
         "resnet34",
         "resnet50",
+        "resnet50_fpn",
         "resnet101",
         "resnet152",
     ]
@@ -91,7 +92,8 @@ def test_bad_arguments_are_one_sentence(call, kind, message):
 
 
 def test_tasks_and_papers():
-    assert pycnn.list_models("resnet*", task="classification") == pycnn.list_models("resnet*")
+    assert pycnn.list_models("vgg*", task="classification") == pycnn.list_models("vgg*") != []
+    assert pycnn.list_models("resnet*", task="detection") == ["resnet50_fpn"]
     assert set(pycnn.list_models(task="segmentation")).isdisjoint(pycnn.list_models("resnet*"))
     paper = registry.find_model("resnet50").family.paper
     assert str(paper).startswith("He, Zhang, Ren, Sun 2015, Deep Residual")

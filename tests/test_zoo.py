@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import twins_mobile  # noqa: F401
+import twins_pixels  # noqa: F401
 from nets import error, truth
 from twins import TWINS, build, classes, leaves, pair
 

@@ -4,9 +4,18 @@ from pycnn.blocks.aspp import ASPP
 from pycnn.blocks.conv import ConvBnAct, DepthwiseSeparable, divisible
 from pycnn.blocks.convnext import ConvNeXtBlock, LayerNorm2d
 from pycnn.blocks.dense import DenseBlock, DenseLayer, Transition
+from pycnn.blocks.diffusion import (
+    AttentionBlock,
+    Downsample,
+    ResidualBlock,
+    TimestepEmbedding,
+    Upsample,
+    timestep_embedding,
+)
 from pycnn.blocks.fused import FusedSequential, concat, fused, fused_add, gated, plain_torch
 from pycnn.blocks.inception import BasicConv2d, InceptionBlock
 from pycnn.blocks.inverted_residual import FusedInvertedResidual, InvertedResidual
+from pycnn.blocks.pyramid import FeaturePyramid
 from pycnn.blocks.residual import BasicBlock, Bottleneck
 from pycnn.blocks.squeeze_excite import SqueezeExcite
 from pycnn.blocks.stochastic_depth import StochasticDepth
@@ -14,6 +23,7 @@ from pycnn.blocks.up import UpBlock
 
 __all__ = [
     "ASPP",
+    "AttentionBlock",
     "BasicBlock",
     "BasicConv2d",
     "Bottleneck",
@@ -22,19 +32,25 @@ __all__ = [
     "DenseBlock",
     "DenseLayer",
     "DepthwiseSeparable",
+    "Downsample",
+    "FeaturePyramid",
     "FusedInvertedResidual",
     "FusedSequential",
     "InceptionBlock",
     "InvertedResidual",
     "LayerNorm2d",
+    "ResidualBlock",
     "SqueezeExcite",
     "StochasticDepth",
+    "TimestepEmbedding",
     "Transition",
     "UpBlock",
+    "Upsample",
     "concat",
     "divisible",
     "fused",
     "fused_add",
     "gated",
     "plain_torch",
+    "timestep_embedding",
 ]

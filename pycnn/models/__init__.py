@@ -5,6 +5,7 @@ from pycnn.models.convnext import ConvNeXt
 from pycnn.models.create import create_model
 from pycnn.models.deeplab import DeepLabV3Plus, deeplabv3_resnet50
 from pycnn.models.densenet import DenseNet
+from pycnn.models.diffusion_unet import DiffusionUNet
 from pycnn.models.efficientnet import EfficientNet, compound_scale
 from pycnn.models.fcn import PixelClassifier, fcn_resnet50
 from pycnn.models.features import FeatureExtractor
@@ -18,6 +19,8 @@ from pycnn.models.mobilenet_v3 import MobileNetV3
 from pycnn.models.mobilevit import MobileViT
 from pycnn.models.resnet import ResNet
 from pycnn.models.resnetv2 import ResNetV2
+from pycnn.models.restoration import EDSR, DnCNN, SRResNet
+from pycnn.models.retinanet import ResNetPyramid, RetinaNet
 from pycnn.models.senet import SEResNet
 from pycnn.models.shufflenet import ShuffleNetV2
 from pycnn.models.textbook import (
@@ -40,6 +43,8 @@ from pycnn.models.weights import load_weights
 from pycnn.registry import list_models
 
 __all__ = [
+    "EDSR",
+    "VGG",
     "AlexNet",
     "BasicCNN",
     "BasicResidualBlock",
@@ -49,6 +54,8 @@ __all__ = [
     "DeepLabV3Plus",
     "DenseNet",
     "DepthwiseSeparableConv",
+    "DiffusionUNet",
+    "DnCNN",
     "EfficientNet",
     "FeatureExtractor",
     "FusedSequential",
@@ -64,14 +71,16 @@ __all__ = [
     "PixelClassifier",
     "ProjectionResidualBlock",
     "ResNet",
+    "ResNetPyramid",
     "ResNetV2",
+    "RetinaNet",
     "SEResNet",
+    "SRResNet",
     "ShuffleNetV2",
     "SmallCNN",
     "SmallVGG",
     "UNet",
     "UNetResNet34",
-    "VGG",
     "alex_block",
     "compound_scale",
     "create_model",
