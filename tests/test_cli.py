@@ -30,6 +30,19 @@ def demo_result(different=0):
     return DemoResult(comparison, timings, None)
 
 
+def test_version():
+    result = run("--version")
+    assert result.exit_code == 0
+    assert result.stdout == f"pycnn {pycnn.__version__}\n"
+
+
+def test_help_has_every_command_with_an_example():
+    shown = run("--help").stdout
+    for name in (command.name for command in cli.app.registered_commands):
+        assert f" {name} " in shown
+        assert f"pycnn {name}" in run(name, "--help").stdout
+
+
 def test_list_json_has_the_models_and_their_figures():
     rows = {row["name"]: row for row in json.loads(run("list", "--json").stdout)}
     assert list(rows) == pycnn.list_models()
@@ -122,13 +135,15 @@ def test_env_names_versions_and_machine():
 
 
 def test_demo_prints_figures_and_its_status_says_if_predictions_are_equal(monkeypatch):
-    monkeypatch.setattr(cli, "run_demo", lambda console, **options: demo_result())
+    monkeypatch.setattr("pycnn.cli.demo.run_demo", lambda console, **options: demo_result())
     result = run("demo")
     assert result.exit_code == 0
     assert "360 of 360 predictions equal" in result.stdout
     assert "0.33×" in result.stdout  # the third engine takes thrice the first's 20 µs
 
-    monkeypatch.setattr(cli, "run_demo", lambda console, **options: demo_result(different=2))
+    monkeypatch.setattr(
+        "pycnn.cli.demo.run_demo", lambda console, **options: demo_result(different=2)
+    )
     result = run("demo", "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["digits"]["different"] == 2
@@ -142,7 +157,7 @@ def test_demo_options_reach_the_demo(monkeypatch, tmp_path):
         given.append(options)
         return demo_result()
 
-    monkeypatch.setattr(cli, "run_demo", record)
+    monkeypatch.setattr("pycnn.cli.demo.run_demo", record)
     run("demo", "--epochs", "3", "--out", str(tmp_path), "--seconds", "0.25")
     run("demo", "--no-plot")
     assert given[0] == {"epochs": 3, "out": tmp_path, "seconds": 0.25}
