@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
+from torch import nn
 from typer.testing import CliRunner
 
 import pycnn
-from pycnn import cli
+from pycnn import cli, registry
 from pycnn.demo import DemoResult
 from pycnn.demo.compare import WORKLOADS, Comparison
 from pycnn.timing import TORCH_ENGINES, Timing
@@ -111,6 +113,24 @@ def test_errors_are_said_on_stderr(arguments, message):
     assert message in result.stderr
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
+
+
+class Scaled(nn.Module):
+    def __init__(self, num_classes, in_channels):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, num_classes, 3)
+
+    def forward(self, x, scale):
+        return self.conv(x) * scale
+
+
+def test_explain_hands_on_what_a_forward_needs_behind_the_image(monkeypatch):
+    family = replace(registry.find_model("small_cnn").family, extra_inputs=(0.5,))
+    monkeypatch.setitem(registry._VARIANTS, "scaled", registry.Variant("scaled", Scaled, family))
+    result = run("explain", "scaled", "--json")
+    assert result.exit_code == 0, result.stderr
+    (step,) = [s for s in json.loads(result.stdout)["steps"] if s["op"] == "conv2d"]
+    assert step["output"] == [1, 10, 30, 30]
 
 
 def test_explain_shows_every_convolution():

@@ -47,6 +47,21 @@ def test_every_classifier_takes_classes_and_channels(name):
     assert default.training
 
 
+@pytest.mark.parametrize("name", pycnn.list_models(task="segmentation"))
+def test_every_segmentation_takes_classes_and_channels(name):
+    c, h, w = registry.find_model(name).input_size
+    with torch.device("meta"):
+        default = pycnn.create_model(name)
+        other = pycnn.create_model(name, num_classes=7, in_channels=5)
+        y, z = default(torch.zeros(2, c, h, w)), other(torch.zeros(2, 5, h, w))
+    y, z = (maps["out"] if isinstance(maps, dict) else maps for maps in (y, z))
+    assert y.shape == (2, registry.find_model(name).num_classes, h, w)
+    assert z.shape == (2, 7, h, w)
+    assert default.training
+    with pytest.raises(ValueError, match="features_only needs a network that is a row of stages"):
+        pycnn.create_model(name, features_only=True)
+
+
 def test_defaults_are_the_variants_own():
     net = pycnn.create_model("lenet_like")
     assert isinstance(net, LeNetLike)

@@ -95,15 +95,21 @@ def test_backbones_have_the_channels_and_reductions_they_say(name):
     with torch.device("meta"):
         backbone = pycnn.create_model(name, features_only=True).eval()
         maps = backbone(torch.empty(2, c, h, w))
-        two = pycnn.create_model(name, features_only=True, out_indices=(-1, 1))
     assert [y.shape[1] for y in maps] == backbone.channels
     assert backbone.reductions == list(find_model(name).family.stages)
     for y, reduction in zip(maps, backbone.reductions, strict=True):
         assert (
             0.55 <= y.shape[2] / (h / reduction) <= 1.2
         )  # convolutions without padding take a rim
-    assert two.channels == [backbone.channels[1], backbone.channels[-1]]
-    assert two.reductions == [backbone.reductions[1], backbone.reductions[-1]]
+
+
+def test_a_backbone_returns_the_stages_asked_for_and_has_no_later_ones():
+    net = pycnn.create_model("resnet18", features_only=True, out_indices=(-2, 1, 1))
+    assert (net.out_indices, net.channels, net.reductions) == ([1, 3], [64, 256], [4, 16])
+    assert [name for name, _ in net.named_children()] == [
+        "conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3",
+    ]  # fmt: skip
+    assert [y.shape for y in net(torch.zeros(1, 3, 64, 32))] == [(1, 64, 16, 8), (1, 256, 4, 2)]
 
 
 @pytest.mark.parametrize("name", [n for n in SMALL if n in BACKBONES])

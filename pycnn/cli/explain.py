@@ -27,9 +27,10 @@ def explain_command(
 
     Examples: [bold]pycnn explain resnet18[/], [bold]pycnn explain small_cnn --batch 8 --json[/]
     """
-    c, h, w = find_model(name).input_size
+    variant = find_model(name)
+    c, h, w = variant.input_size
     image = (h, w) if size is None else (size, size)
     fast = optimize(create_model(name).eval())
     with torch.inference_mode():
-        report = explain(fast, torch.zeros(batch, c, *image))
+        report = explain(fast, torch.zeros(batch, c, *image), *variant.family.extra_inputs)
     print(report.to_json() if as_json else report)
