@@ -7,12 +7,14 @@ from pycnn._version import __version__
 from pycnn.explain import explain
 from pycnn.models import create_model
 from pycnn.optimize import OptimizedModule, optimize
+from pycnn.profile import Profile, profile
 from pycnn.registry import list_models
 from pycnn.verify import Certificate, verify
 
 __all__ = [
     "Certificate",
     "OptimizedModule",
+    "Profile",
     "__version__",
     "create_model",
     "explain",
@@ -21,5 +23,6 @@ __all__ = [
     "models",
     "ops",
     "optimize",
+    "profile",
     "verify",
 ]

@@ -13,7 +13,7 @@ from pycnn import files
 from pycnn.demo import plot, run_demo
 from pycnn.demo.compare import WORKLOADS, train_and_compare
 from pycnn.demo.digits import load_digits
-from pycnn.demo.extras import ctrl_c_waits
+from pycnn.extras import ctrl_c_waits
 from pycnn.timing import TORCH_ENGINES
 
 

@@ -15,7 +15,7 @@ import typer
 import typer.core
 
 from pycnn._version import __version__
-from pycnn.demo.extras import MissingExtraError
+from pycnn.extras import MissingExtraError
 
 _ORDER = ("list", "summary", "explain", "verify", "profile", "bench", "demo", "env")
 

@@ -14,8 +14,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from pycnn.demo.compare import WORKLOADS, Comparison, speedup, train_and_compare
-from pycnn.demo.extras import MissingExtraError
-from pycnn.demo.plot import load_matplotlib, write_plot
+from pycnn.demo.plot import write_plot
+from pycnn.extras import MissingExtraError, load_matplotlib
 from pycnn.timing import TORCH_ENGINES, Listener, Timing, compare
 
 __all__ = ["DemoResult", "MissingExtraError", "run_demo"]
@@ -76,7 +76,7 @@ def run_demo(
         OSError: `out` cannot be written. RuntimeError: a timing process failed.
     """
     if out is not None:
-        load_matplotlib()  # a missing package is said before a minute's work, not after
+        load_matplotlib("demo")  # a missing package is said before a minute's work, not after
         out.mkdir(parents=True, exist_ok=True)
     columns = (TextColumn("{task.description:40}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pycnn.demo.extras import ctrl_c_waits, load_extra
+from pycnn.extras import ctrl_c_waits, load_extra
 
 SHIFT = 2  # pixels; raises the accuracy on held-out digits from 0.970 to 0.985
 
@@ -31,8 +31,8 @@ def load_digits() -> Digits:
     Raises:
         MissingExtraError: scikit-learn is not installed.
     """
-    data = load_extra("sklearn.datasets", "scikit-learn").load_digits()
-    split = load_extra("sklearn.model_selection", "scikit-learn").train_test_split
+    data = load_extra("sklearn.datasets", "scikit-learn", "demo").load_digits()
+    split = load_extra("sklearn.model_selection", "scikit-learn", "demo").train_test_split
     labels = torch.from_numpy(data.target).long()
     train, test = split(range(len(labels)), test_size=0.2, stratify=data.target, random_state=0)
     small = torch.from_numpy(data.images).float()[:, None] / 8 - 1

@@ -7,7 +7,7 @@ from typing import Any
 
 from pycnn.demo.compare import Comparison, speedup
 from pycnn.demo.digits import Digits
-from pycnn.demo.extras import load_extra
+from pycnn.extras import load_matplotlib
 from pycnn.files import whole_file
 from pycnn.timing import TORCH_ENGINES, Timing
 
@@ -15,15 +15,9 @@ COLOURS = {"torch NCHW": "#9aa5b1", "torch NHWC": "#5c6b7a", "pycnn": "#d1495b"}
 SHOWN = 24
 
 
-def load_matplotlib() -> tuple[Any, Any]:
-    """(Figure, FigureCanvasAgg): drawing into files, no display asked for; `MissingExtraError` without matplotlib."""
-    figure = load_extra("matplotlib.figure", "matplotlib").Figure
-    return figure, load_extra("matplotlib.backends.backend_agg", "matplotlib").FigureCanvasAgg
-
-
 def write_plot(path: Path, digits: Digits, comparison: Comparison, timings: list[Timing]) -> None:
     """Draw and save; `path` is either whole or as it was before."""
-    figure_class, canvas_class = load_matplotlib()
+    figure_class, canvas_class = load_matplotlib("demo")
     figure = figure_class(figsize=(12, 5), layout="constrained")
     canvas_class(figure)
     left, right = figure.subfigures(1, 2, width_ratios=(1, 1.2))

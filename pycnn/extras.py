@@ -1,4 +1,4 @@
-"""Packages which only the demo needs."""
+"""Packages that only some commands need: matplotlib, scikit-learn."""
 
 from __future__ import annotations
 
@@ -11,18 +11,26 @@ from typing import Any
 
 
 class MissingExtraError(ImportError):
-    """A package of the `demo` extra is not installed; the message says how to get it."""
+    """A package of an extra is not installed; the message says how to get it."""
 
 
-def load_extra(module: str, package: str) -> Any:
-    """Import `module`, or raise `MissingExtraError` naming the `package` it is in."""
+def load_extra(module: str, package: str, extra: str) -> Any:
+    """Import `module`, or raise `MissingExtraError` naming the `package` it is in and pycnn's `extra` that has it."""
     try:
         with ctrl_c_waits():
             return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtraError(
-            f"the demo needs {package}, which cannot be imported ({error}): pip install 'pycnn[demo]'"
+            f"the {extra} needs {package}, which cannot be imported ({error}): pip install 'pycnn[{extra}]'"
         ) from error
+
+
+def load_matplotlib(extra: str = "plot") -> tuple[Any, Any]:
+    """(Figure, FigureCanvasAgg): drawing into files, no display asked for."""
+    figure = load_extra("matplotlib.figure", "matplotlib", extra).Figure
+    return figure, load_extra(
+        "matplotlib.backends.backend_agg", "matplotlib", extra
+    ).FigureCanvasAgg
 
 
 @contextmanager

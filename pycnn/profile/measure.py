@@ -1,0 +1,133 @@
+"""Timed rounds of one call: kernels by the C++ clock, torch steps and the whole by Python's, which is the same one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from pycnn.ir import Node
+from pycnn.planning.lower import Lowered, Step
+from pycnn.planning.program import Program, Situation, Values, addresses
+from pycnn.planning.segments import Segment, TorchStep
+from pycnn.profile.work import Work, work_of, work_of_torch
+
+LEAST, MOST = 5, 1000  # rounds
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One step of the call: a kernel's, or torch's (`step` is None)."""
+
+    node: Node
+    step: Step | None
+    work: Work
+    workers: int
+
+
+@dataclass(frozen=True)
+class Span:
+    """One worker's share of a step: nanoseconds of time.perf_counter."""
+
+    slot: int
+    worker: int
+    begin: int
+    end: int
+
+
+@dataclass
+class Recorder:
+    """Walks a program and notes when each step ran."""
+
+    program: Program
+    spans: list[Span] = field(default_factory=list)
+    _slot: int = 0
+
+    def round(self, inputs: list[Tensor]) -> list[Span]:
+        """The spans of one call, in order of slots."""
+        self.spans, self._slot = [], 0
+        self.program.walk(inputs, self._segment, self._torch)
+        return self.spans
+
+    def _segment(self, segment: Segment, inputs: list[Tensor], now: Situation) -> Values:
+        lowered = self.program.lowered(segment, inputs, now)
+        outputs = lowered.fresh_outputs()
+        times = lowered.plan.run_timed(addresses(inputs), addresses(outputs))
+        workers = lowered.plan.workers
+        for i in range(len(lowered.steps)):
+            for worker in range(workers):
+                begin, end = times[2 * (i * workers + worker) : 2 * (i * workers + worker) + 2]
+                if begin:
+                    self.spans.append(Span(self._slot, worker, begin, end))
+            self._slot += 1
+        return dict(zip(segment.outputs, outputs, strict=True))
+
+    def _torch(self, step: TorchStep, inputs: list[Tensor], now: Situation) -> Values:
+        begin = time.perf_counter_ns()
+        values = self.program.run_torch(step, inputs, now)
+        self.spans.append(Span(self._slot, 0, begin, time.perf_counter_ns()))
+        self._slot += 1
+        return values
+
+
+def slots(program: Program, inputs: list[Tensor]) -> tuple[list[Slot], int]:
+    """The steps of a call in order, with their work; and the bytes a call touches: packed weights and arenas."""
+    found: list[Slot] = []
+    arenas: list[Lowered] = []
+
+    def on_segment(segment: Segment, given: list[Tensor], now: Situation) -> Values:
+        lowered = program.lowered(segment, given, now)
+        arenas.append(lowered)
+        for step in lowered.steps:
+            found.append(Slot(step.node, step, work_of(step, now.shapes), lowered.workers))
+        outputs = lowered.fresh_outputs()
+        lowered.plan.run(addresses(given), addresses(outputs))
+        return dict(zip(segment.outputs, outputs, strict=True))
+
+    def on_torch(step: TorchStep, given: list[Tensor], now: Situation) -> Values:
+        with FlopCounterMode(display=False) as counter:
+            values = program.run_torch(step, given, now)
+        work = work_of_torch(given, list(values.values()), float(counter.get_total_flops()))
+        found.append(Slot(step.node, None, work, torch.get_num_threads()))
+        return values
+
+    program.walk(inputs, on_segment, on_torch)
+    resident = program.weights.bytes() + sum(lowered.arena_bytes for lowered in arenas)
+    return found, resident
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """`spans` of the timed calls, one list a call, and nanoseconds of the ordinary calls between them."""
+
+    spans: list[list[Span]]
+    calls: list[int]
+
+
+def measure(timed: Callable[[], list[Span]], call: Callable[[], Any], seconds: float) -> Rounds:
+    """Ordinary and timed calls by turns for `seconds`, 5 to 1000 of each, after two of each to warm up."""
+    for _ in range(2):
+        call()
+        timed()
+    rounds = Rounds([], [])
+    stop = time.perf_counter() + seconds
+    while len(rounds.calls) < LEAST or (len(rounds.calls) < MOST and time.perf_counter() < stop):
+        begin = time.perf_counter_ns()
+        call()
+        rounds.calls.append(time.perf_counter_ns() - begin)
+        rounds.spans.append(timed())
+    return rounds
+
+
+def durations(spans: list[Span], count: int) -> list[int]:
+    """Nanoseconds of each of `count` steps in one call: from the first worker's begin to the last one's end."""
+    begins, ends = [0] * count, [0] * count
+    for span in spans:
+        ends[span.slot] = max(ends[span.slot], span.end)
+        begins[span.slot] = min(begins[span.slot] or span.begin, span.begin)
+    return [end - begin for begin, end in zip(begins, ends, strict=True)]
