@@ -5,9 +5,10 @@ import torch
 from nets import error, truth
 from torch import nn
 from torchvision_stub import models as torchvision
-from twins import of_timm, randomise, tv, tv_segmentation
+from twins import leaves, of_timm, randomise, tv, tv_segmentation
 
 import pycnn
+from pycnn import registry
 from pycnn.models import inception_v3
 
 
@@ -212,3 +213,33 @@ def test_stochastic_depth_and_dropout_are_timms(name):
     assert torch.equal(mine.eval()(x), plain.eval()(x))
     with torch.inference_mode():
         assert error(mine(x), truth(plain, x)) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("unet", {"width": 4}),
+        ("unet", {"width": 4, "up": "bilinear", "batch_norm": True}),
+        ("unet", {"width": 4, "padding": False}),
+        ("unet_resnet34", {}),
+        ("deeplabv3_mobilenet_v3_large", {"aux_loss": True}),
+    ],
+)
+def test_one_optimised_segmentation_takes_any_size(name, options):
+    torch.manual_seed(15)
+    net = pycnn.create_model(name, num_classes=3, **options)
+    randomise(net)
+    fast = pycnn.optimize(net.eval())
+    c = registry.find_model(name).family.in_channels
+    sizes = (
+        [(204, 220), (236, 204)]
+        if options.get("padding") is False
+        else [(33, 47), (48, 32), (49, 64)]
+    )
+    for n, size in enumerate(sizes, start=1):
+        x = torch.randn(n, c, *size)
+        with torch.inference_mode():
+            found, eager = leaves(fast(x)), leaves(net(x))
+        for y, z, reference in zip(found, eager, leaves(truth(net, x)), strict=True):
+            assert y.shape == z.shape
+            assert max(error(y, reference), error(z, reference)) <= 1e-4
