@@ -126,9 +126,30 @@ def test_resnets_branches_that_start_as_zero(name):
     assert all(torch.equal(mine[key], plain[key]) for key in plain)
 
 
-def test_basic_blocks_have_no_groups():
-    with pytest.raises(ValueError, match="BasicBlock has neither groups nor widths nor dilation"):
-        pycnn.create_model("resnet18", groups=2)
+@pytest.mark.parametrize(
+    ("name", "option", "message"),
+    [
+        ("resnet18", {"groups": 2}, "BasicBlock has neither groups nor widths nor dilation"),
+        (
+            "resnet50",
+            {"replace_stride_with_dilation": (True,)},
+            "dilation=(True,) must be three flags",
+        ),
+        (
+            "resnetv2_50",
+            {"stochastic_depth": -0.5},
+            "resnetv2: stochastic_depth=-0.5 is not in [0, 1]",
+        ),
+        ("seresnet50", {"stochastic_depth": 1.5}, "senet: stochastic_depth=1.5 is not in [0, 1]"),
+        ("vgg11", {"drop_rate": 2.0}, "dropout probability has to be between 0 and 1, but got 2.0"),
+        ("unet", {"width": 0}, "unet: width=0 must be positive"),
+        ("unet", {"up": "cubic"}, "up='cubic' is neither 'transposed' nor 'bilinear'"),
+    ],
+)
+def test_bad_options_are_named(name, option, message):
+    with torch.device("meta"), pytest.raises(ValueError) as caught:
+        pycnn.create_model(name, **option)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -190,11 +211,6 @@ def test_unet_by_interpolation(size):
         # interpolated first, mixed second, as it is usually drawn
         expected = block.conv(torch.cat([skip, block.up(enlarged)], 1))
         assert error(block(maps, skip), expected.double()) < 1e-5
-
-
-def test_unets_bad_way_up():
-    with pytest.raises(ValueError, match="up='cubic' is neither 'transposed' nor 'bilinear'"):
-        pycnn.create_model("unet", up="cubic")
 
 
 @pytest.mark.parametrize("name", ["resnetv2_50", "seresnet50"])

@@ -16,7 +16,7 @@ from pycnn.blocks.fused import FusedSequential, concat, fused, fused_add, gated,
 from pycnn.blocks.inception import BasicConv2d, InceptionBlock
 from pycnn.blocks.inverted_residual import FusedInvertedResidual, InvertedResidual
 from pycnn.blocks.pyramid import FeaturePyramid
-from pycnn.blocks.residual import BasicBlock, Bottleneck
+from pycnn.blocks.residual import BasicBlock, Bottleneck, Shape
 from pycnn.blocks.squeeze_excite import SqueezeExcite
 from pycnn.blocks.stochastic_depth import StochasticDepth
 from pycnn.blocks.up import UpBlock
@@ -40,6 +40,7 @@ __all__ = [
     "InvertedResidual",
     "LayerNorm2d",
     "ResidualBlock",
+    "Shape",
     "SqueezeExcite",
     "StochasticDepth",
     "TimestepEmbedding",

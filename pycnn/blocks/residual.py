@@ -26,13 +26,30 @@ class Shape:
     base_width: int = 64
 
 
+PLAIN = Shape()
+
+
 class BasicBlock(nn.Module):
-    """relu(F(x) + shortcut(x)), F = 3x3, 3x3: [n, c, h, w] -> [n, planes, h/stride, w/stride]."""
+    """relu(F(x) + shortcut(x)), F = 3x3, 3x3: [n, in_channels, h, w] -> [n, planes, h/stride, w/stride].
+
+    Args:
+        in_channels: of x.
+        planes: channels of the result.
+        shape: its stride; a basic block has neither groups nor dilation.
+        downsample: the shortcut where the shape changes; None: x itself.
+
+    Raises:
+        ValueError: `shape` asks for what it does not have.
+    """
 
     expansion = 1
 
     def __init__(
-        self, in_channels: int, planes: int, shape: Shape, downsample: nn.Module | None
+        self,
+        in_channels: int,
+        planes: int,
+        shape: Shape = PLAIN,
+        downsample: nn.Module | None = None,
     ) -> None:
         super().__init__()
         if shape != Shape(stride=shape.stride):
@@ -56,12 +73,23 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """relu(F(x) + shortcut(x)), F = 1x1, 3x3, 1x1: [n, c, h, w] -> [n, 4 planes, h/stride, w/stride]."""
+    """relu(F(x) + shortcut(x)), F = 1x1, 3x3, 1x1: [n, in_channels, h, w] -> [n, 4 planes, h/stride, w/stride].
+
+    Args:
+        in_channels: of x.
+        planes: a quarter of the result's channels; with shape's defaults the width of the 3x3 convolution.
+        shape: of the 3x3 convolution.
+        downsample: the shortcut where the shape changes; None: x itself.
+    """
 
     expansion = 4
 
     def __init__(
-        self, in_channels: int, planes: int, shape: Shape, downsample: nn.Module | None
+        self,
+        in_channels: int,
+        planes: int,
+        shape: Shape = PLAIN,
+        downsample: nn.Module | None = None,
     ) -> None:
         super().__init__()
         width = planes * shape.base_width // 64 * shape.groups

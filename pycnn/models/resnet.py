@@ -35,6 +35,9 @@ class ResNet(nn.Module):
         groups, width_per_group: of the 3x3 convolutions of `Bottleneck`: 32 and 4 make a ResNeXt 32x4d.
         zero_init_residual: each branch starts as zero, each block as the identity (Goyal et al. 2017, 1706.02677).
         replace_stride_with_dilation: for stages 2, 3 and 4; `Bottleneck` only.
+
+    Raises:
+        ValueError: a basic block is to have groups, a width or dilation; or there are not three flags.
     """
 
     def __init__(
@@ -50,6 +53,9 @@ class ResNet(nn.Module):
         replace_stride_with_dilation: tuple[bool, bool, bool] = (False, False, False),
     ) -> None:
         super().__init__()
+        if len(replace_stride_with_dilation) != 3:
+            given = replace_stride_with_dilation
+            raise ValueError(f"resnet: replace_stride_with_dilation={given!r} must be three flags")
         self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)

@@ -91,6 +91,9 @@ class ResNetV2(nn.Module):
         in_channels: channels of the image.
         drop_rate: probability of the dropout before the last convolution.
         stochastic_depth: probability of dropping the last block; it grows linearly from 0 at the first.
+
+    Raises:
+        ValueError: a rate is no probability.
     """
 
     def __init__(
@@ -101,6 +104,8 @@ class ResNetV2(nn.Module):
         drop_rate: float = 0.0,
         stochastic_depth: float = 0.0,
     ) -> None:
+        if not 0 <= stochastic_depth <= 1:
+            raise ValueError(f"resnetv2: stochastic_depth={stochastic_depth} is not in [0, 1]")
         super().__init__()
         self.stem = FusedSequential()
         self.stem.conv = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)

@@ -56,6 +56,9 @@ class SEResNet(ResNet):
         in_channels: channels of the image.
         drop_rate: probability of the dropout before the linear layer.
         stochastic_depth: probability of dropping the last block; it grows linearly from 0 at the first.
+
+    Raises:
+        ValueError: a rate is no probability.
     """
 
     def __init__(
@@ -66,6 +69,8 @@ class SEResNet(ResNet):
         drop_rate: float = 0.0,
         stochastic_depth: float = 0.0,
     ) -> None:
+        if not 0 <= stochastic_depth <= 1:
+            raise ValueError(f"senet: stochastic_depth={stochastic_depth} is not in [0, 1]")
         super().__init__(SEBottleneck, layers, num_classes, in_channels, zero_init_residual=True)
         self.dropout = nn.Dropout(drop_rate)
         blocks = [module for module in self.modules() if isinstance(module, SEBottleneck)]

@@ -46,6 +46,9 @@ class UNet(nn.Module):
         up: "transposed", a 2x2 transposed convolution, or "bilinear" interpolation.
         batch_norm: a batch-norm after each 3x3 convolution; the paper is older.
         drop_rate: probability of the dropout at the end of the way down.
+
+    Raises:
+        ValueError: width is not positive, or `up` is neither.
     """
 
     def __init__(
@@ -60,6 +63,8 @@ class UNet(nn.Module):
         drop_rate: float = 0.5,
     ) -> None:
         super().__init__()
+        if width < 1:
+            raise ValueError(f"unet: width={width} must be positive")
         widths = [width * 2**level for level in range(5)]
         self.down = nn.ModuleList(
             DoubleConv(c, k, padding, batch_norm)
