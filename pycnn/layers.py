@@ -21,7 +21,7 @@ class Layers:
     def __init__(self, model: nn.Module, raw: Graph, graph: Graph) -> None:
         self._leaves = {path for path, m in model.named_modules() if path and not any(m.children())}
         self._raw, self._origins = producers(raw), raw.origins
-        self._same = _same_values(graph)
+        self._same = {**_same_values(raw), **_same_values(graph)}
         self._made = {self.raw_value(v) for node in graph.nodes for v in node.outputs}
 
     def raw_value(self, value: int) -> int:

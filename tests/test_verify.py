@@ -183,6 +183,15 @@ def test_where_the_original_takes_another_way_in_fp64_it_says_so() -> None:
     assert output.error == pytest.approx(output.torch_error, rel=1e-3) and output.error > 0.1
 
 
+def test_what_a_call_becomes_in_several_steps_is_compared() -> None:
+    model = Fn(
+        lambda self, x: self.fc(self.conv(x).mean((2, 3))), conv=conv_bn(3, 8), fc=nn.Linear(8, 5)
+    )
+    certificate = verified(settle(model), X)
+    assert [check.op for check in certificate.layers] == ["conv2d", "adaptive_pool2d", "conv2d"]
+    assert certificate.ok and certificate.notes == ()
+
+
 def test_tolerance() -> None:
     model = residual_net()
     assert not verified(model, X, tol=1e-12).ok

@@ -21,7 +21,7 @@ def draw(data: Roofline) -> str:
     def y(flops_s: float) -> float:
         return HEIGHT - BOTTOM - _part(flops_s, data.y_range) * (HEIGHT - TOP - BOTTOM)
 
-    parts = [_grid(data, x, y)]
+    parts, words = [_grid(data, x, y)], []
     for i, (name, bytes_s) in enumerate(data.roofs):
         low = max(data.x_range[0], data.y_range[0] / bytes_s)
         ridge = data.peak / bytes_s
@@ -30,12 +30,12 @@ def draw(data: Roofline) -> str:
         # L2's and L3's lines lie close: one name left of its line, the others right of theirs, at other heights.
         at = low * (ridge / low) ** (0.85 - 0.2 * i)
         anchor, aside = ("end", -8) if i == 0 else ("start", 8)
-        words = f"{name} {bytes_s / 1e9:,.0f} GB/s"
-        parts.append(_words(x(at) + aside, y(at * bytes_s) + 4, words, anchor))
+        text = f"{name} {bytes_s / 1e9:,.0f} GB/s"
+        words.append(_words(x(at) + aside, y(at * bytes_s) + 4, text, anchor))
     start = x(data.peak / max(rate for _, rate in data.roofs))
     parts.append(_line(start, y(data.peak), WIDTH - RIGHT, y(data.peak), roof=True))
     peak = f"{data.peak / 1e9:,.0f} GFLOP/s, {data.threads} threads"
-    parts.append(_words(start + 6, y(data.peak) - 6, peak))
+    words.append(_words(start + 6, y(data.peak) - 6, peak))
     for point in data.points:
         fill = "none" if point.torch else "var(--bar)"
         title = f"{point.name}: {point.flops_s / 1e9:,.1f} GFLOP/s, {100 * point.share:.1f} %"
@@ -45,7 +45,8 @@ def draw(data: Roofline) -> str:
             f'stroke="var(--accent)"><title>{escape(title)}</title></circle>'
         )
     box = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
-    return f'<svg {box} font-size="12" fill="currentColor" role="img">{"".join(parts)}</svg>'
+    style = 'style="max-width: 100%; height: auto" font-size="12" fill="currentColor"'
+    return f'<svg {box} {style} role="img">{"".join(parts + words)}</svg>'
 
 
 def _grid(data: Roofline, x: Callable[[float], float], y: Callable[[float], float]) -> str:
@@ -81,4 +82,5 @@ def _line(x1: float, y1: float, x2: float, y2: float, roof: bool = False) -> str
 
 
 def _words(x: float, y: float, text: str, anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+    halo = 'paint-order="stroke" stroke="var(--paper)" stroke-width="3"'  # legible on lines and circles
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {halo}>{escape(text)}</text>'
