@@ -19,7 +19,7 @@ from pycnn.models import create_model, plain_torch
 from pycnn.registry import find_model
 from pycnn.timing.facts import cpu_name, versions
 from pycnn.timing.results import Failure, Timing, Workload
-from pycnn.timing.rounds import Listener, compare
+from pycnn.timing.rounds import Listener, check_names, compare
 
 FORMAT = "pycnn bench 1"
 MOST_STALLS = 0.05  # of all calls
@@ -142,6 +142,7 @@ def measure(
     Raises:
         ValueError: an unknown model or engine. OSError: `path` cannot be written; said before anything is timed.
     """
+    check_names(workloads, engines)
     record = Record.begin(threads, rounds, seconds)
     if path is not None:
         record.save(path)

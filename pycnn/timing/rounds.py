@@ -75,11 +75,7 @@ def compare(
         ValueError: an unknown model or engine.
         RuntimeError: a worker failed or died, and nobody listens to failures; the message says which and why.
     """
-    for workload in workloads:
-        find_model(workload.model)
-    for name in engines:
-        if name not in ENGINES:
-            raise ValueError(f"unknown engine {name!r}: one of {', '.join(ENGINES)}")
+    check_names(workloads, engines)
     plan = _Plan(
         list(engines),
         int(_C.machine()["cores"]) if threads is None else threads,
@@ -88,6 +84,19 @@ def compare(
         listener or Listener(),
     )
     return [timing for workload in workloads for timing in _workload(plan, workload)]
+
+
+def check_names(workloads: Sequence[Workload], engines: Sequence[str]) -> None:
+    """Before any work.
+
+    Raises:
+        ValueError: an unknown model or engine.
+    """
+    for workload in workloads:
+        find_model(workload.model)
+    for name in engines:
+        if name not in ENGINES:
+            raise ValueError(f"unknown engine {name!r}: one of {', '.join(ENGINES)}")
 
 
 @dataclass(frozen=True)

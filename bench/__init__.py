@@ -1,0 +1,1 @@
+"""Measurements: `python -m bench` from the root of the repository."""

@@ -1,0 +1,143 @@
+"""`python -m bench run | layers | shapes | report | compare`: see `--help` of each.
+
+Exit status: 0 done; 1 a wrong value, a disturbed machine (rerun), or `compare` found something slower; 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from bench import compare, plots, report, run, shapes
+from pycnn import _C
+from pycnn.timing import Record, Workload, find_engines
+from pycnn.timing.table import rich_table
+
+
+def _run(options: argparse.Namespace) -> int:
+    engines = find_engines(options.engines)
+    run.read_shapes(options.layers)  # a wrong name is said now, not after the networks
+    path = options.json or run.default_path()
+    settings = run.Settings(engines, options.threads, options.rounds, options.seconds)
+    record = run.run_networks([Workload.parse(w) for w in options.workloads], settings, path)
+    if options.layers:
+        record = run.run_layers(options.layers, options.layer_batch, record)
+        record.save(path)
+    Console(width=150).print(rich_table(record))
+    print(f"written: {path}")
+    return _disturbed(record)
+
+
+def _disturbed(record: Record) -> int:
+    for failure in record.failures:
+        print(f"failed: {failure.sentence}", file=sys.stderr)
+    found = record.disturbances()
+    for sentence in found:
+        print(f"disturbed: {sentence}", file=sys.stderr)
+    if found:
+        print("the machine was not quiet: run it again", file=sys.stderr)
+    return 1 if found else 0
+
+
+def _layers(options: argparse.Namespace) -> int:
+    run.read_shapes(options.networks)
+    record = run.run_layers(options.networks, options.batch, run.empty_record(options.threads))
+    if options.json:
+        record.save(options.json)
+    print(report.layers(record))
+    return 0
+
+
+def _shapes(options: argparse.Namespace) -> int:
+    shapes.main(options.networks)
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    record = Record.load(options.record)
+    for path in report.write_documents(record):
+        print(f"written: {path}")
+    if options.plots:
+        for path in plots.draw(record, options.plots):
+            print(f"written: {path}")
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    old, new = Record.load(options.old), Record.load(options.new)
+    for sentence in compare.differences(old, new):
+        print(f"note: {sentence}")
+    found = compare.changes(old, new, options.above)
+    for change in found:
+        word = "slower" if change.ratio > 1 else "faster"
+        times = f"{change.old_s * 1e3:.3f} -> {change.new_s * 1e3:.3f} ms"
+        print(f"{word} {max(change.ratio, 1 / change.ratio):.2f}x: {change.name}: {times}")
+    if not found:
+        print(f"nothing changed by more than {options.above}x")
+    return 1 if any(change.ratio > 1 for change in found) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    cores = int(_C.machine()["cores"])
+
+    def command(
+        name: str, do: Callable[[argparse.Namespace], int], text: str
+    ) -> argparse.ArgumentParser:
+        found = commands.add_parser(name, help=text, description=text)
+        found.set_defaults(do=do)
+        return found
+
+    p = command(
+        "run", _run, "time networks on every engine, then their layers, into one JSON record"
+    )
+    p.add_argument("workloads", nargs="*", default=run.DEFAULT, metavar="NETWORK[:BATCH]")
+    p.add_argument("--engines", nargs="+", default=["all"], metavar="ENGINE")
+    p.add_argument(
+        "--layers", nargs="*", default=["resnet18", "resnet50", "mobilenet_v2"], metavar="NETWORK"
+    )
+    p.add_argument("--layer-batch", nargs="+", type=int, default=[1], metavar="N")
+    p.add_argument("--threads", type=int, default=cores)
+    p.add_argument("--rounds", type=int, default=4, help="turns of an engine on a network")
+    p.add_argument("--seconds", type=float, default=0.5, help="of a turn")
+    p.add_argument("--json", type=Path, help="default: bench/results/cpu/<processor>-<date>.json")
+    p = command("layers", _layers, "time every layer of networks against the machine's roof")
+    p.add_argument("networks", nargs="*", default=["resnet50"])
+    p.add_argument("--batch", nargs="+", type=int, default=[1])
+    p.add_argument("--threads", type=int, default=cores)
+    p.add_argument("--json", type=Path)
+    p = command("shapes", _shapes, "write bench/shapes/*.txt anew from the captured graphs")
+    p.add_argument("networks", nargs="*")
+    p = command(
+        "report", _report, "write the tables of README.md and docs/performance.md from a record"
+    )
+    p.add_argument("record", type=Path)
+    p.add_argument("--plots", type=Path, help="folder for networks.png and roofline.png")
+    p = command("compare", _compare, "say what two records differ in by more than a factor")
+    p.add_argument("old", type=Path)
+    p.add_argument("new", type=Path)
+    p.add_argument("--above", type=float, default=1.1)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.do(options)
+    except (OSError, RuntimeError, ValueError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("bench: interrupted; what was measured is in the record", file=sys.stderr)
+        return 130
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

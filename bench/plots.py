@@ -1,0 +1,107 @@
+"""A record as pictures: times as bars, layers under the machine's roof. Needs matplotlib (extra `plot`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bench.layers import of_roof
+from pycnn.files import whole_file
+from pycnn.timing import ENGINES, Record
+from pycnn.timing.table import workloads
+
+COLOURS = {
+    "torch NCHW": "#9aa5b1", "torch NHWC": "#5c6b7a", "torch.compile": "#3b6ea5", "ONNX Runtime": "#6a9f58",
+    "OpenVINO": "#8e6bbf", "OpenVINO throughput": "#c3b1e1", "pycnn": "#d1495b",
+}  # fmt: skip
+BOUND = {"multiply": "#d1495b", "memory": "#3b6ea5"}
+
+
+def _figure(**size: Any) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(layout="constrained", **size)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Any, path: Path) -> Path:
+    with whole_file(path) as file:
+        figure.savefig(file, format="png", dpi=110)
+    return path
+
+
+def bars(record: Record, path: Path) -> Path:
+    """One panel a workload, one bar an engine: p20 milliseconds a call."""
+    found = workloads(record.timings)
+    across = min(3, len(found))
+    down = -(-len(found) // across)
+    engines = [n for n in ENGINES if any(t.engine == n for t in record.timings)]
+    figure = _figure(figsize=(5.2 * across, (0.32 * len(engines) + 0.8) * down + 0.6))
+    figure.suptitle(
+        f"milliseconds a call (20th percentile), each engine in its own process\n"
+        f"{record.cpu}, {record.threads} threads, {record.date[:10]}"
+    )
+    panels = list(figure.subplots(down, across, squeeze=False).flat)
+    for axes, workload in zip(panels[: len(found)], found, strict=True):
+        rows = [t for t in record.timings if t.workload == workload]
+        names, values = [t.engine for t in rows], [t.p20_s * 1e3 for t in rows]
+        drawn = axes.barh(names, values, color=[COLOURS[name] for name in names])
+        axes.bar_label(drawn, [f"{v:.3g}" for v in values], padding=3, fontsize=8)
+        axes.set_title(f"{workload.model}, batch {workload.batch}", fontsize=9, loc="left")
+        axes.tick_params(labelsize=8)
+        axes.invert_yaxis()
+        axes.margins(x=0.18)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[len(found) :]:
+        axes.set_visible(False)
+    return _save(figure, path)
+
+
+def roofline(record: Record, path: Path) -> Path:
+    """Layers by operations a byte and rate, under the multiply rate and the bandwidths."""
+    limits = record.limits
+    figure = _figure(figsize=(9, 6))
+    axes = figure.subplots()
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_major_formatter("{x:g}")
+    points = [(r["flops"] / r["bytes"], r["flops"] / r["min_s"] / 1e9, r) for r in record.layers]
+    low, high = min(p[0] for p in points) / 2, max(p[0] for p in points) * 2
+    for word, style in (("l2", "-"), ("l3", "--"), ("dram", ":")):
+        rate = getattr(limits, f"{word}_bytes_s")
+        corner = min(high, limits.fma_flops / rate)
+        ends = [low, corner, max(corner, high)]
+        heights = [min(limits.fma_flops, x * rate) / 1e9 for x in ends]
+        label = f"{word.upper()} {rate / 1e9:.0f} GB/s"
+        axes.plot(ends, heights, style, color="#333333", label=label, linewidth=1)
+    for bound, colour in BOUND.items():
+        mine = [p for p in points if of_roof(p[2], limits)[1] == bound]
+        sizes = [20 + 8 * p[2]["times"] for p in mine]
+        axes.scatter(
+            [p[0] for p in mine], [p[1] for p in mine], sizes, color=colour, alpha=0.6,
+            label=f"layers whose roof is {bound}",
+        )  # fmt: skip
+    names = ", ".join(dict.fromkeys(r["network"] for r in record.layers))
+    axes.set_title(
+        f"{names}\n{record.cpu}, {record.threads} threads, {limits.fma_flops / 1e9:.0f} GFLOP/s fp32",
+        fontsize=10,
+    )
+    axes.set_xlabel("operations a byte (input, weights, output, each once)")
+    axes.set_ylabel("GFLOP/s (of direct convolution)")
+    axes.legend(loc="lower right", fontsize=8)
+    axes.grid(alpha=0.3, which="both")
+    return _save(figure, path)
+
+
+def draw(record: Record, folder: Path) -> list[Path]:
+    """The pictures the record has figures for, in `folder`, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    if record.timings:
+        drawn.append(bars(record, folder / "networks.png"))
+    if record.layers:
+        drawn.append(roofline(record, folder / "roofline.png"))
+    return drawn

@@ -1,0 +1,121 @@
+"""The benchmark: networks on every engine of this machine, then every layer, into one JSON record.
+
+python -m bench run [NETWORK[:BATCH] ...] [--engines all] [--layers NETWORK ...] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bench import layers
+from bench.shapes import FOLDER, Layer, read
+from pycnn.limits import limits, remeasure
+from pycnn.timing import Failure, Listener, Record, Workload, measure
+from pycnn.timing.facts import cpu_name
+from pycnn.timing.rounds import check_names
+
+DEFAULT = (
+    "lenet_like:1", "lenet_like:64", "small_cnn:1", "small_cnn:8", "resnet18:1", "resnet18:8", "resnet50:1",
+    "resnet50:8", "vgg16:1", "mobilenet_v2:1", "mobilenet_v2:8", "mobilenet_v3_large:1", "efficientnet_b0:1",
+    "densenet121:1", "googlenet:1", "convnext_tiny:1",
+)  # fmt: skip
+RESULTS = Path(__file__).parent / "results" / "cpu"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to run; `threads` of every engine, `rounds` turns of `seconds` each."""
+
+    engines: Sequence[str]
+    threads: int
+    rounds: int
+    seconds: float
+
+
+def default_path() -> Path:
+    """bench/results/cpu/<processor>-<date>.json; the folder is made."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    words = re.sub(r"[^a-z0-9]+", "-", cpu_name().lower()).strip("-")
+    return RESULTS / f"{words}-{date.today().isoformat()}.json"
+
+
+def run_networks(workloads: Sequence[Workload], settings: Settings, path: Path | None) -> Record:
+    """`measure` with a progress bar; failures are said at once."""
+    console = Console(stderr=True)
+    check_names(workloads, settings.engines)
+    columns = (TextColumn("{task.description:60}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, refresh_per_second=1) as progress:
+        turns = settings.rounds * len(settings.engines) * len(workloads)
+        task = progress.add_task("measuring the machine's limits", total=turns)
+
+        def on_build(workload: Workload, engine: str) -> None:
+            text = f"{workload.model}, batch {workload.batch}: building {engine}"
+            progress.update(task, description=text)
+
+        def on_failure(failure: Failure) -> None:
+            progress.console.print(failure.sentence, markup=False)
+
+        return measure(
+            workloads,
+            engines=settings.engines,
+            threads=settings.threads,
+            rounds=settings.rounds,
+            seconds=settings.seconds,
+            listener=Listener(
+                on_build=on_build, on_turn=lambda: progress.advance(task), on_failure=on_failure
+            ),
+            path=path,
+        )
+
+
+def read_shapes(networks: Sequence[str]) -> dict[str, list[Layer]]:
+    """The layers of each network.
+
+    Raises:
+        ValueError: a network has no file; says how to make it.
+    """
+    for network in networks:
+        if not (FOLDER / f"{network}.txt").exists():
+            known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.txt")))
+            raise ValueError(
+                f"no shapes of {network!r}, only of {known}: python -m bench shapes {network}"
+            )
+    return {network: read(FOLDER / f"{network}.txt") for network in networks}
+
+
+def run_layers(networks: Sequence[str], batches: Sequence[int], record: Record) -> Record:
+    """The record with a row for every distinct layer of the networks.
+
+    Raises:
+        ValueError: a network has no file in bench/shapes.
+    """
+    torch.manual_seed(0)
+    shapes = read_shapes(networks)
+    columns = (TextColumn("{task.description:60}"), BarColumn(), TimeElapsedColumn())
+    rows = []
+    with Progress(*columns, console=Console(stderr=True), refresh_per_second=1) as progress:
+        total = len(batches) * sum(map(len, shapes.values()))
+        task = progress.add_task("layers", total=total)
+        for network, found in shapes.items():
+            for batch in batches:
+                for layer in found:
+                    progress.update(task, description=f"{network}, batch {batch}: {layer.name}")
+                    row = layers.measure(layer, batch, record.threads)
+                    rows.append({"network": network, **row})
+                    progress.advance(task)
+    # The better of two measurements of the limits: a busy moment in one would flatter every layer.
+    return replace(record, layers=tuple(rows), limits=remeasure(record.threads))
+
+
+def empty_record(threads: int) -> Record:
+    """A record for layers alone."""
+    limits(threads)
+    return Record.begin(threads, rounds=0, seconds=0.0)
