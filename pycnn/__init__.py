@@ -9,12 +9,14 @@ from pycnn.models import create_model
 from pycnn.optimize import OptimizedModule, optimize
 from pycnn.profile import Profile, profile
 from pycnn.registry import list_models
+from pycnn.summary import Summary, summary
 from pycnn.verify import Certificate, verify
 
 __all__ = [
     "Certificate",
     "OptimizedModule",
     "Profile",
+    "Summary",
     "__version__",
     "create_model",
     "explain",
@@ -24,5 +26,6 @@ __all__ = [
     "ops",
     "optimize",
     "profile",
+    "summary",
     "verify",
 ]

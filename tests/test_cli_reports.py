@@ -1,4 +1,4 @@
-"""`pycnn verify` and `pycnn profile`."""
+"""`pycnn summary`, `pycnn verify` and `pycnn profile`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,23 @@ from pycnn import cli
 
 def run(*arguments: str) -> Any:
     return CliRunner().invoke(cli.app, list(arguments))
+
+
+def test_summary_shows_layers_and_draws_them(tmp_path: Path) -> None:
+    svg = tmp_path / "net.svg"
+    result = run(
+        "summary", "small_cnn", "--batch", "2", "--size", "16", "--svg", str(svg), "--json"
+    )
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert (found["model"], found["inputs"]) == ("small_cnn", [[2, 3, 16, 16]])
+    assert [row["output"] for row in found["rows"] if row["kind"] == "MaxPool2d"] == [
+        [2, 32, 8, 8], [2, 64, 4, 4],
+    ]  # fmt: skip
+    assert svg.read_text().startswith("<svg ") and list(tmp_path.iterdir()) == [svg]
+    shown = run("summary", "resnet50").stdout
+    for text in ("layer3.5.conv2", "4,089,184,256 MACs", "25,557,032 parameters", "Object parts"):
+        assert text in shown
 
 
 def test_verify_prints_a_verdict_and_its_status_is_that() -> None:
@@ -55,6 +72,13 @@ def test_profile_writes_what_is_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["summary", "resnet81"], "pycnn: unknown model 'resnet81': did you mean 'resnet18'"),
+        (["summary", "resnet18", "--size", "0"], "Invalid value for '--size'"),
+        (
+            ["summary", "inception_v3", "--size", "20"],
+            "pycnn: summary: InceptionV3 does not run on [1, 3, 20, 20]",
+        ),
+        (["summary", "lenet_like", "--svg", "/none/x.svg"], "No such file or directory"),
         (["verify", "resnet81"], "pycnn: unknown model 'resnet81'"),
         (["verify", "resnet18", "--tol", "-1"], "Invalid value for '--tol'"),
         (["profile", "resnet81"], "pycnn: unknown model 'resnet81'"),
