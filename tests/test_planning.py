@@ -1,9 +1,13 @@
 """The memory planner against its verifier, and the verifier against wrong placements."""
 
 import pytest
+import torch
+from captured import Fn
 from hypothesis import given
 from hypothesis import strategies as st
 
+import pycnn
+from pycnn.planning import program
 from pycnn.planning.check import PlacementError, check
 from pycnn.planning.memory import Block, Placement, place
 
@@ -26,6 +30,25 @@ def test_a_chain_needs_two_blocks() -> None:
 def test_a_gap_is_reused() -> None:
     blocks = [Block(0, 4096, 0, 1), Block(1, 64, 0, 9), Block(2, 4096, 2, 3)]
     assert place(blocks).total == 4096 + 64
+
+
+def test_plans_of_a_net_with_many_segments_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More segments than shapes are kept: each call must find the plans of the call before."""
+
+    def forward(self: Fn, x: torch.Tensor) -> torch.Tensor:
+        for _ in range(program.KEPT_SHAPES + 1):
+            x = torch.relu(x).roll(1, -1)  # a kernel's step and torch's, by turns
+        return x
+
+    made: list[object] = []
+    real = program.lower
+    monkeypatch.setattr(program, "lower", lambda *args: made.append(args) or real(*args))
+    fast, x = pycnn.optimize(Fn(forward).eval()), torch.randn(1, 2, 3, 4)
+    with torch.inference_mode():
+        expected = fast(x)
+        assert len(made) == program.KEPT_SHAPES + 1
+        assert torch.equal(fast(x), expected)
+    assert len(made) == program.KEPT_SHAPES + 1
 
 
 def test_verifier_names_blocks_that_share_bytes() -> None:

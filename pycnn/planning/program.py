@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -60,7 +60,7 @@ class Situation:
 
     key: tuple[Shape, ...]
     shapes: Shapes
-    items: tuple[Item, ...]
+    items: tuple[Item, ...]  # torch steps resolved: no Dims left in their arguments
 
     @property
     def all_kernels(self) -> bool:
@@ -102,10 +102,11 @@ class Program:
         found = self._situations.get(key)
         if found is None:
             shapes = infer_shapes(self.graph, key)
-            found = Situation(key, shapes, split(self.graph, shapes))
+            items = tuple(_resolved(item, shapes) for item in split(self.graph, shapes))
+            found = Situation(key, shapes, items)
             with self._lock:
                 self._situations[key] = found
-                _trim(self._situations)
+                _trim(self._situations, KEPT_SHAPES)
         return found
 
     def run(self, inputs: Sequence[Tensor]) -> Any:
@@ -149,7 +150,7 @@ class Program:
             found = self._plans.get(key)
             if found is None:
                 found = self._plans[key] = self._lower(segment, inputs, now, settings)
-                _trim(self._plans)
+                _trim(self._plans, KEPT_SHAPES * len(now.items))
         return found
 
     def kept(self, segment: Segment, inputs: Sequence[Tensor], now: Situation) -> Lowered:
@@ -177,7 +178,7 @@ class Program:
 
     def run_torch(self, step: TorchStep, inputs: list[Tensor], now: Situation) -> Values:
         """The values of a step that torch runs."""
-        results = _run_torch(resolve(step.node.op, now.shapes), inputs, self.graph)
+        results = _run_torch(step.node.op, inputs, self.graph)
         return dict(zip(step.node.outputs, results, strict=True))
 
     def _leaf(self, leaf: Any, env: dict[int, Tensor], shapes: Shapes) -> Any:
@@ -216,6 +217,14 @@ def readable(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=fmt)
 
 
-def _trim(cache: dict[Any, Any]) -> None:
-    while len(cache) > KEPT_SHAPES:
+def _resolved(item: Item, shapes: Shapes) -> Item:
+    """A torch step with the sizes among its arguments as ints: finding them takes longer than many a small op."""
+    if isinstance(item, Segment):
+        return item
+    node = item.node
+    return replace(item, node=replace(node, op=resolve(node.op, shapes)))
+
+
+def _trim(cache: dict[Any, Any], kept: int) -> None:
+    while len(cache) > kept:
         del cache[next(iter(cache))]
