@@ -14,7 +14,9 @@ from rich.console import Console
 
 from bench import compare, plots, report, run, shapes
 from pycnn import _C
+from pycnn.extras import MissingExtraError
 from pycnn.timing import Record, Workload, find_engines
+from pycnn.timing.show import Settings, measure_shown
 from pycnn.timing.table import rich_table
 
 
@@ -22,8 +24,8 @@ def _run(options: argparse.Namespace) -> int:
     engines = find_engines(options.engines)
     run.read_shapes(options.layers)  # a wrong name is said now, not after the networks
     path = options.json or run.default_path()
-    settings = run.Settings(engines, options.threads, options.rounds, options.seconds)
-    record = run.run_networks([Workload.parse(w) for w in options.workloads], settings, path)
+    settings = Settings(engines, options.threads, options.rounds, options.seconds)
+    record = measure_shown([Workload.parse(w) for w in options.workloads], settings, path)
     if options.layers:
         record = run.run_layers(options.layers, options.layer_batch, record)
         record.save(path)
@@ -130,7 +132,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         status: int = options.do(options)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (MissingExtraError, OSError, RuntimeError, ValueError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

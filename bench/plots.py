@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.layers import of_roof
+from pycnn.extras import load_matplotlib
 from pycnn.files import whole_file
 from pycnn.timing import ENGINES, Record
 from pycnn.timing.table import workloads
@@ -18,11 +19,9 @@ BOUND = {"multiply": "#d1495b", "memory": "#3b6ea5"}
 
 
 def _figure(**size: Any) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(layout="constrained", **size)
-    FigureCanvasAgg(figure)
+    figure_class, canvas_class = load_matplotlib()
+    figure = figure_class(layout="constrained", **size)
+    canvas_class(figure)
     return figure
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -18,9 +18,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from bench import layers
 from bench.shapes import FOLDER, Layer, read
 from pycnn.limits import limits, remeasure
-from pycnn.timing import Failure, Listener, Record, Workload, measure
+from pycnn.timing import Record
 from pycnn.timing.facts import cpu_name
-from pycnn.timing.rounds import check_names
 
 DEFAULT = (
     "lenet_like:1", "lenet_like:64", "small_cnn:1", "small_cnn:8", "resnet18:1", "resnet18:8", "resnet50:1",
@@ -30,50 +29,11 @@ DEFAULT = (
 RESULTS = Path(__file__).parent / "results" / "cpu"
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What to run; `threads` of every engine, `rounds` turns of `seconds` each."""
-
-    engines: Sequence[str]
-    threads: int
-    rounds: int
-    seconds: float
-
-
 def default_path() -> Path:
     """bench/results/cpu/<processor>-<date>.json; the folder is made."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     words = re.sub(r"[^a-z0-9]+", "-", cpu_name().lower()).strip("-")
     return RESULTS / f"{words}-{date.today().isoformat()}.json"
-
-
-def run_networks(workloads: Sequence[Workload], settings: Settings, path: Path | None) -> Record:
-    """`measure` with a progress bar; failures are said at once."""
-    console = Console(stderr=True)
-    check_names(workloads, settings.engines)
-    columns = (TextColumn("{task.description:60}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, refresh_per_second=1) as progress:
-        turns = settings.rounds * len(settings.engines) * len(workloads)
-        task = progress.add_task("measuring the machine's limits", total=turns)
-
-        def on_build(workload: Workload, engine: str) -> None:
-            text = f"{workload.model}, batch {workload.batch}: building {engine}"
-            progress.update(task, description=text)
-
-        def on_failure(failure: Failure) -> None:
-            progress.console.print(failure.sentence, markup=False)
-
-        return measure(
-            workloads,
-            engines=settings.engines,
-            threads=settings.threads,
-            rounds=settings.rounds,
-            seconds=settings.seconds,
-            listener=Listener(
-                on_build=on_build, on_turn=lambda: progress.advance(task), on_failure=on_failure
-            ),
-            path=path,
-        )
 
 
 def read_shapes(networks: Sequence[str]) -> dict[str, list[Layer]]:

@@ -191,14 +191,14 @@ def test_run_writes_a_record_and_says_a_disturbed_machine(record, tmp_path, monk
         asked.update(workloads=workloads, settings=settings, path=where)
         return replace(record, layers=(), failures=())
 
-    monkeypatch.setattr(run, "run_networks", networks)
+    monkeypatch.setattr(command, "measure_shown", networks)
     arguments = ["run", "resnet18:8", "--engines", "pycnn", "--layers", "--json", str(path)]
     assert command.main(arguments) == 0
     assert asked["workloads"] == [EIGHT] and asked["settings"].engines == ["pycnn"]
     assert asked["path"] == path
     busy = replace(record.timings[0], stalls=50)
     monkeypatch.setattr(
-        run, "run_networks", lambda *_: replace(record, timings=(busy, *record.timings[1:]))
+        command, "measure_shown", lambda *_: replace(record, timings=(busy, *record.timings[1:]))
     )
     capsys.readouterr()
     assert command.main(arguments) == 1

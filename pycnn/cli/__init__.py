@@ -1,6 +1,17 @@
 """The `pycnn` command, one file a command; importing a file puts its command into the app."""
 
-from pycnn.cli import demo, env, explain, list, profile, summary, verify
+from pycnn.cli import bench, demo, env, explain, list, profile, summary, verify
 from pycnn.cli.app import app, main
 
-__all__ = ["app", "demo", "env", "explain", "list", "main", "profile", "summary", "verify"]
+__all__ = [
+    "app",
+    "bench",
+    "demo",
+    "env",
+    "explain",
+    "list",
+    "main",
+    "profile",
+    "summary",
+    "verify",
+]

@@ -69,7 +69,9 @@ def main() -> None:
         raise
 
 
-def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def command(
+    name: str, cls: type[typer.core.TyperCommand] | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorator: a command of the app whose expected errors are one sentence, and whose Ctrl-C is status 130."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -86,7 +88,7 @@ def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
                 print(f"pycnn: {error}", file=sys.stderr)
                 raise typer.Exit(1) from None
 
-        app.command(name=name)(guarded)
+        app.command(name=name, cls=cls)(guarded)
         return guarded
 
     return register

@@ -113,13 +113,14 @@ class Record:
 
 def flops_per_image(model: str) -> int:
     """Operations of one image through the network, a multiply-add being two; nothing is computed."""
+    variant = find_model(model)
     with torch.device("meta"):
         net = create_model(model).eval()
-        x = torch.empty(1, *find_model(model).input_size)
+        x = torch.empty(1, *variant.input_size)
     with torch.inference_mode(False), torch.no_grad(), plain_torch():
         counter = FlopCounterMode(display=False)
         with counter:
-            net(x)
+            net(x, *variant.family.extra_inputs)
     return int(counter.get_total_flops())
 
 

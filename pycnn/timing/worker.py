@@ -9,7 +9,7 @@ import time
 from typing import IO, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pycnn.models import create_model, plain_torch
 from pycnn.registry import find_model
@@ -20,11 +20,25 @@ from pycnn.timing.results import Workload
 WARM_UP_S = 0.1
 
 
-def network_and_input(workload: Workload) -> tuple[torch.nn.Module, Tensor]:
+class ImageOnly(nn.Module):
+    """A network that takes more than an image, with the rest given."""
+
+    def __init__(self, net: nn.Module, rest: tuple[Any, ...]) -> None:
+        super().__init__()
+        self.net, self.rest = net, rest
+
+    def forward(self, x: Tensor) -> Any:
+        return self.net(x, *self.rest)
+
+
+def network_and_input(workload: Workload) -> tuple[nn.Module, Tensor]:
     """The workload's network in eval and its input, the same in every process."""
     torch.manual_seed(0)
+    variant = find_model(workload.model)
     net = create_model(workload.model).eval()
-    return net, torch.randn(workload.batch, *find_model(workload.model).input_size)
+    if variant.family.extra_inputs:
+        net = ImageOnly(net, variant.family.extra_inputs).eval()
+    return net, torch.randn(workload.batch, *variant.input_size)
 
 
 def worst_error(found: list[Tensor], expected: list[Tensor]) -> float:
