@@ -203,8 +203,8 @@ twin("densenet121", tv("densenet121"), trains=True)
 for deeper in ("densenet161", "densenet169", "densenet201"):
     twin(deeper, tv(deeper), slow=True)
 
-twin("fcn_resnet50", tv_segmentation("fcn_resnet50"), trains=True, strict=False)
-twin("deeplabv3_resnet50", tv_segmentation("deeplabv3_resnet50"), trains=True, strict=False)
+twin("fcn_resnet50", tv_segmentation("fcn_resnet50"), trains=True)
+twin("deeplabv3_resnet50", tv_segmentation("deeplabv3_resnet50"), trains=True)
 twin(
     "deeplabv3_mobilenet_v3_large",
     tv_segmentation("deeplabv3_mobilenet_v3_large"),
@@ -219,11 +219,10 @@ twin(
     options={"width": 8},
     strict=False,
 )
-twin("unet_resnet34", of_smp("Unet", "resnet34"), trains=True, strict=False)
+twin("unet_resnet34", of_smp("Unet", "resnet34"), trains=True)
 twin(
     "deeplabv3plus_resnet50",
     of_smp("DeepLabV3Plus", "resnet50"),
     size=(48, 64),
     trains=True,
-    strict=False,
 )

@@ -11,6 +11,7 @@
 #include "ops/layout/layout.h"
 #include "ops/linear/linear.h"
 #include "ops/pool2d/pool2d.h"
+#include "ops/upsample/upsample.h"
 
 namespace pycnn {
 namespace {
@@ -65,10 +66,11 @@ Op describe(const char* name, KernelList<P> kernels) {
 
 const std::vector<Op>& op_table() {
   static const std::vector<Op> table{
-      describe("conv2d", conv2d_kernels()),   describe("linear", linear_kernels()),
-      describe("pool2d", pool2d_kernels()),   describe("global_pool", global_pool_kernels()),
-      describe("add_act", add_act_kernels()), describe("elementwise", elementwise_kernels()),
-      describe("concat", concat_kernels()),   describe("layout", layout_kernels()),
+      describe("conv2d", conv2d_kernels()),     describe("linear", linear_kernels()),
+      describe("pool2d", pool2d_kernels()),     describe("global_pool", global_pool_kernels()),
+      describe("add_act", add_act_kernels()),   describe("elementwise", elementwise_kernels()),
+      describe("concat", concat_kernels()),     describe("layout", layout_kernels()),
+      describe("upsample", upsample_kernels()),
   };
   return table;
 }

@@ -65,7 +65,7 @@ def fused(x: Tensor, *layers: nn.Module, residual: Tensor | None = None) -> Tens
             `nn.Sequential` among them are taken one by one.
         residual: same shape as the input of the last layer.
     """
-    if _layer_by_layer():
+    if layer_by_layer():
         return _one_by_one(x, layers, residual)
     last = layers[-1:] if residual is not None else ()  # the residual comes before all of it
     layers = (*_flat(layers[: len(layers) - len(last)]), *last)
@@ -85,7 +85,7 @@ def fused_add(x: Tensor, *layers: nn.Module, residual: Tensor) -> Tensor:
 
 def concat(branches: list[Tensor]) -> Tensor:
     """`torch.cat(branches, dim=1)`, by `pycnn.ops` where `fused` would use it."""
-    return torch.cat(branches, dim=1) if _layer_by_layer() else ops.concat(branches, dim=1)
+    return torch.cat(branches, dim=1) if layer_by_layer() else ops.concat(branches, dim=1)
 
 
 def gated(x: Tensor, gate: Tensor) -> Tensor:
@@ -115,7 +115,8 @@ def _flat(layers: Iterable[nn.Module]) -> Iterator[nn.Module]:
             yield layer
 
 
-def _layer_by_layer() -> bool:
+def layer_by_layer() -> bool:
+    """Whether torch's own modules and functions must run: see `fused`."""
     return (
         torch.is_grad_enabled()
         or torch._C._len_torch_function_stack() > 0
@@ -175,6 +176,14 @@ def _run_group(x: Tensor, group: tuple[nn.Module, ...], residual: Tensor | None)
             x, first.kernel_size, first.stride, first.padding,
             first.ceil_mode, first.count_include_pad, first.divisor_override,
         )  # fmt: skip
+    if type(first) is nn.Upsample and not first.recompute_scale_factor:
+        return _upsample(x, first)
     if type(first) is nn.AdaptiveAvgPool2d and first.output_size is not None:
         return ops.adaptive_avg_pool2d(x, first.output_size)
     return _one_by_one(x, group, None)
+
+
+def _upsample(x: Tensor, layer: nn.Upsample) -> Tensor:
+    if layer.mode not in ("nearest", "bilinear") or x.dim() != 4:
+        return _one_by_one(x, (layer,), None)
+    return ops.upsample(x, layer.size, layer.scale_factor, layer.mode, layer.align_corners)

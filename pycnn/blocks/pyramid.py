@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pycnn.blocks.fused import FusedSequential, fused
+from pycnn.blocks.resize import image_size, resize
 
 
 class FeaturePyramid(nn.Module):
@@ -38,7 +39,7 @@ class FeaturePyramid(nn.Module):
         sums = [x]
         for layer, lateral in zip(inner[-2::-1], maps[-2::-1], strict=True):
             side = layer(lateral)
-            x = side + F.interpolate(x, size=side.shape[-2:], mode="nearest")
+            x = side + resize(x, image_size(side), "nearest")
             sums.insert(0, x)
         return [layer(s) for layer, s in zip(self.layer_blocks, sums, strict=True)]
 

@@ -26,6 +26,7 @@ from ..ir import (
     Pool2d,
     Size,
     Source,
+    Upsample,
 )
 from .builder import Builder, Unsupported, Value, fp32_value, map_value
 from .table import converts
@@ -167,6 +168,29 @@ def _adaptive(g: Builder, mode: Literal["max", "avg"], input: Value, output_size
     sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size, output_size)
     oh, ow = (Dim(x.shape[d], Size(x.id, d)) if s is None else s for d, s in enumerate(sizes, 2))
     return g.emit(AdaptivePool2d(mode, (oh, ow)), x)
+
+
+@converts("interpolate", where=(F,))
+def interpolate(
+    g: Builder,
+    input: Value,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Value:
+    x = map_value(input, "interpolate: x")
+    if mode not in ("nearest", "bilinear") or antialias or recompute_scale_factor:
+        options = f"mode={mode!r}, antialias={antialias}"
+        raise Unsupported(f"interpolate: {options} or a recomputed scale factor is run by torch")
+    kind: Literal["nearest", "bilinear"] = "nearest" if mode == "nearest" else "bilinear"
+    if scale_factor is None:
+        return g.emit(Upsample(kind, bool(align_corners), _pair(size)), x)
+    pair = scale_factor if isinstance(scale_factor, (tuple, list)) else (scale_factor,)
+    factors = (float(pair[0]), float(pair[-1]))
+    return g.emit(Upsample(kind, bool(align_corners), factors=factors), x)
 
 
 @converts("mean", where=(torch, torch.Tensor))

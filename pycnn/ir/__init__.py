@@ -48,6 +48,7 @@ from .ops import (
     Ref,
     Reshape,
     Torch,
+    Upsample,
 )
 from .shape_rules import ShapeError
 from .shapes import infer_shapes, resolve, resolve_value, same_structure
@@ -102,6 +103,7 @@ __all__ = [
     "Source",
     "TensorTable",
     "Torch",
+    "Upsample",
     "add_guard",
     "consumers",
     "evaluate",

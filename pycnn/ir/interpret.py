@@ -89,6 +89,12 @@ def _adaptive_pool2d(op: ops.AdaptivePool2d, x: Sequence[Tensor], tensors: Tenso
 
 
 @run_op.register
+def _upsample(op: ops.Upsample, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    align = None if op.mode == "nearest" else op.align_corners
+    return F.interpolate(x[0], op.size, op.factors, op.mode, align)
+
+
+@run_op.register
 def _elementwise(op: ops.Elementwise, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
     return _act(x[0], op.act)
 

@@ -176,6 +176,25 @@ class AdaptivePool2d(Op):
 
 
 @dataclass(frozen=True)
+class Upsample(Op):
+    """x [n, c, h, w] at the given size, or at `factors` of its own, as F.interpolate."""
+
+    name: ClassVar[str] = "upsample"
+    mode: Literal["nearest", "bilinear"]
+    align_corners: bool = False
+    size: Int2 | None = None
+    factors: tuple[float, float] | None = None
+
+    def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
+        n, c, h, w = check_rank(shapes[0], 4, self.name)
+        fh, fw = self.factors or (0.0, 0.0)
+        oh, ow = self.size or (int(h * fh), int(w * fw))
+        if min(oh, ow) < 1:
+            raise ShapeError(f"upsample: the result of {h}x{w} would be {oh}x{ow}")
+        return ((n, c, oh, ow),)
+
+
+@dataclass(frozen=True)
 class Elementwise(Op):
     """An activation that nothing took along."""
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pycnn.blocks.fused import concat, fused, fused_add
+from pycnn.blocks.resize import resize
 from pycnn.registry import Family, Paper, model
 
 PATCH = 2  # pixels, each way
@@ -139,7 +140,7 @@ class MobileViTBlock(nn.Module):
 
 
 def _resize(x: Tensor, h: int, w: int) -> Tensor:
-    return F.interpolate(x, size=(h, w), mode="bilinear", align_corners=False)
+    return resize(x, (h, w), "bilinear")
 
 
 class Head(nn.Module):

@@ -13,6 +13,7 @@ from pycnn.ops.pool2d import (
     avg_pool2d,
     max_pool2d,
 )
+from pycnn.ops.upsample import upsample
 
 __all__ = [
     "ACTS",
@@ -28,4 +29,5 @@ __all__ = [
     "global_avg_pool2d",
     "linear",
     "max_pool2d",
+    "upsample",
 ]

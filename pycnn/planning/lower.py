@@ -21,6 +21,7 @@ from pycnn.ir import (
     Shape,
     Shapes,
     TensorTable,
+    Upsample,
     resolve,
 )
 from pycnn.planning import params as fields
@@ -140,10 +141,10 @@ class _Lowering:
         elif isinstance(op, AdaptivePool2d) and op.mode == "avg" and op.output_size == (1, 1):
             x = self.nhwc(node.inputs[0], node)
             self.emit("global_pool", node, {**fields.global_pool(shape), **_lds(x, y)}, x, y)
-        elif isinstance(op, (Pool2d, AdaptivePool2d)):
+        elif isinstance(op, (Pool2d, AdaptivePool2d, Upsample)):
             x = self.nhwc(node.inputs[0], node)
-            params = {**fields.pool2d(op, shape, y_shape), **_lds(x, y)}
-            self.emit("pool2d", node, params, x, y)
+            name = "upsample" if isinstance(op, Upsample) else "pool2d"
+            self.emit(name, node, {**fields.windows(op, shape, y_shape), **_lds(x, y)}, x, y)
         elif isinstance(op, Add):
             x, r = (self.nhwc(v, node) for v in node.inputs)
             params = {**fields.rows(shape, x, y), "ldr": r.ld, **fields.act_fields(op)}

@@ -10,8 +10,10 @@ from pycnn.ir import (
     Pool2d,
     Shape,
     TensorTable,
+    Upsample,
 )
 from pycnn.ops.act import ACTS
+from pycnn.ops.upsample import MODES
 from pycnn.planning.homes import Home, Rows
 
 Params = dict[str, float]
@@ -64,6 +66,17 @@ def pool2d(op: Pool2d | AdaptivePool2d, x: Shape, y: Shape) -> Params:
     return {**params, **window, **counts}
 
 
+def upsample(op: Upsample, x: Shape, y: Shape) -> Params:
+    n, c, h, w = x
+    fh, fw = op.factors or (0.0, 0.0)
+    sizes = {"n": n, "h": h, "w": w, "c": c, "oh": y[2], "ow": y[3]}
+    return {"mode": MODES[op.mode, op.align_corners], **sizes, "factor_h": fh, "factor_w": fw}
+
+
+def windows(op: Pool2d | AdaptivePool2d | Upsample, x: Shape, y: Shape) -> Params:
+    return upsample(op, x, y) if isinstance(op, Upsample) else pool2d(op, x, y)
+
+
 def global_pool(x: Shape) -> Params:
     n, c, h, w = x
     return {"n": n, "h": h, "w": w, "c": c}
@@ -97,4 +110,6 @@ def multiplies(op: str, params: Params) -> float:
         return p["m"] * p["c"] * p["k"]
     if op == "pool2d":
         return p["n"] * p["oh"] * p["ow"] * p["c"] * p.get("kh", 1) * p.get("kw", 1) / 4
+    if op == "upsample":
+        return p["n"] * p["oh"] * p["ow"] * p["c"] / 2
     return p.get("n", 1) * p.get("pixels", p.get("h", 1) * p.get("w", 1)) * p["c"] / 4

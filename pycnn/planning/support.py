@@ -21,10 +21,11 @@ from pycnn.ir import (
     Shape,
     Shapes,
     Torch,
+    Upsample,
     sources,
 )
 
-_MAPS = (Conv2d, Pool2d, AdaptivePool2d, BatchNorm)
+_MAPS = (Conv2d, Pool2d, AdaptivePool2d, BatchNorm, Upsample)
 
 
 def why_torch(graph: Graph, node: Node, shapes: Shapes) -> str | None:

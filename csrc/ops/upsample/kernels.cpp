@@ -1,0 +1,17 @@
+#include "ops/upsample/simd.h"
+
+namespace pycnn {
+
+KernelList<UpsampleParams> upsample_kernels() {
+  static const UpsampleKernel* const list[] = {
+#if defined(__x86_64__)
+      &isa_avx512::upsample_rows,
+      &isa_avx2::upsample_rows,
+#endif
+      &isa_baseline::upsample_rows,
+      &upsample_reference,
+  };
+  return {list, sizeof list / sizeof *list};
+}
+
+}  // namespace pycnn

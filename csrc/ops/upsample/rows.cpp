@@ -1,0 +1,80 @@
+// A row of outputs at a time, vectors over channels.
+#include "base/simd/vec.h"
+#include "ops/upsample/simd.h"
+
+namespace pycnn::PYCNN_ISA_NS {
+namespace {
+
+// y[0 .. c) = x[0 .. c)
+PYCNN_INLINE void copy(const float* x, float* y, int64_t c) {
+  int64_t k = 0;
+  for (; k + kLanes <= c; k += kLanes) store(y + k, load(x + k));
+  if (k < c) store_first(y + k, load_first(x + k, c - k), c - k);
+}
+
+// The four pixels around a source position and their weights.
+struct Quad {
+  const float* x[4];
+  float weight[4];
+};
+
+PYCNN_INLINE void blend(const Quad& q, float* y, int64_t c) {
+  Vec weight[4];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) weight[i] = broadcast(q.weight[i]);
+  int64_t k = 0;
+  for (; k + kLanes <= c; k += kLanes)
+    store(y + k, (weight[0] * load(q.x[0] + k) + weight[1] * load(q.x[1] + k)) +
+                     (weight[2] * load(q.x[2] + k) + weight[3] * load(q.x[3] + k)));
+  if (k == c) return;
+  const int64_t rest = c - k;
+  store_first(y + k,
+              (weight[0] * load_first(q.x[0] + k, rest) + weight[1] * load_first(q.x[1] + k, rest)) +
+                  (weight[2] * load_first(q.x[2] + k, rest) + weight[3] * load_first(q.x[3] + k, rest)),
+              rest);
+}
+
+void nearest_row(const UpsampleParams& p, const float* x, int64_t oy, float* y) {
+  const float step_h = static_cast<float>(upsample_step(p.mode, p.h, p.oh, p.factor_h));
+  const float step_w = static_cast<float>(upsample_step(p.mode, p.w, p.ow, p.factor_w));
+  const float* row = x + upsample_nearest(oy, p.h, step_h) * p.w * p.ldx;
+  for (int64_t ox = 0; ox < p.ow; ++ox, y += p.ldy) copy(row + upsample_nearest(ox, p.w, step_w) * p.ldx, y, p.c);
+}
+
+void bilinear_row(const UpsampleParams& p, const float* x, int64_t oy, float* y) {
+  const UpsampleTap v = upsample_tap(p.mode, oy, p.h, upsample_step(p.mode, p.h, p.oh, p.factor_h));
+  const double step_w = upsample_step(p.mode, p.w, p.ow, p.factor_w);
+  const float* top = x + v.low * p.w * p.ldx;
+  const float* bottom = x + v.high * p.w * p.ldx;
+  for (int64_t ox = 0; ox < p.ow; ++ox, y += p.ldy) {
+    const UpsampleTap u = upsample_tap(p.mode, ox, p.w, step_w);
+    const float left = 1 - u.weight, above = 1 - v.weight;
+    const Quad quad = {
+        {top + u.low * p.ldx, top + u.high * p.ldx, bottom + u.low * p.ldx, bottom + u.high * p.ldx},
+        {above * left, above * u.weight, v.weight * left, v.weight * u.weight},
+    };
+    blend(quad, y, p.c);
+  }
+}
+
+void run(const UpsampleParams& p, const Ptrs& ptrs, Worker worker) {
+  const Range rows = share(p.n * p.oh, worker);
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    const float* x = ptrs.x + row / p.oh * p.h * p.w * p.ldx;
+    float* y = ptrs.y + row * p.ow * p.ldy;
+    if (p.mode == UpsampleMode::kNearest)
+      nearest_row(p, x, row % p.oh, y);
+    else
+      bilinear_row(p, x, row % p.oh, y);
+  }
+}
+
+const char* why_not(const UpsampleParams&, const Machine& m) { return why_not_isa(kIsa, m); }
+
+}  // namespace
+
+extern const UpsampleKernel upsample_rows{
+    "upsample_rows_f32_" PYCNN_ISA_SUFFIX, why_not, no_weights<UpsampleParams>, pack_nothing<UpsampleParams>,
+    no_workspace<UpsampleParams>,          run};
+
+}  // namespace pycnn::PYCNN_ISA_NS
