@@ -1,6 +1,7 @@
 """The `pycnn` command: results, JSON, one-sentence errors, exit status."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import time
 from dataclasses import replace
 
 import pytest
+import torch
 from torch import nn
 from typer.testing import CliRunner
 
@@ -147,11 +149,31 @@ def test_explain_shows_every_convolution():
     assert "features.14" in run("explain", "small_cnn").stdout
 
 
-def test_env_names_versions_and_machine():
+def test_explain_writes_a_page(tmp_path):
+    page = tmp_path / "x.html"
+    result = run("explain", "small_cnn", "--size", "8", "--html", str(page), "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["model"] == "small_cnn"
+    assert "What runs: small_cnn, 1×3×8×8" in page.read_text()
+    result = run("explain", "small_cnn", "--html", str(tmp_path / "none" / "x.html"))
+    assert result.exit_code == 1 and "No such file or directory" in result.stderr
+
+
+def test_env_says_what_a_bug_report_needs(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
     facts = json.loads(run("env", "--json").stdout)
     assert facts["pycnn"] == pycnn.__version__
+    assert facts["torch"] == torch.__version__
     assert facts["isa"] in facts["isas"]
-    assert facts["isa"] in run("env").stdout
+    assert facts["threads"] == torch.get_num_threads()
+    assert facts["affinity"] == sorted(os.sched_getaffinity(0))
+    assert facts["variables"]["OMP_NUM_THREADS"] == "3"
+    assert facts["cuda"]["built_with"] == torch.version.cuda
+    assert facts["memory_bytes"] > 1 << 28 and facts["l2_bytes"] > 0
+    assert any("PyTorch" in line for line in facts["torch_build"]["settings"])
+    shown = run("env").stdout
+    for text in (facts["isa"], "OMP_NUM_THREADS", "KiB", facts["python"]):
+        assert text in shown
 
 
 def test_demo_prints_figures_and_its_status_says_if_predictions_are_equal(monkeypatch):

@@ -18,7 +18,7 @@ import pycnn
 from pycnn.limits import Limits
 from pycnn.profile.measure import Span, durations, slots
 from pycnn.profile.roofline import roofline
-from pycnn.profile.work import Work, describe, roof
+from pycnn.work import Work, describe, roof
 
 MACHINE = Limits(
     threads=2, isa="avx2", fma_flops=200e9, fma_1_flops=100e9,

@@ -145,7 +145,7 @@ class _Drawing:
             for source in self.blocks[block].inputs:
                 if source in at:
                     links[at[source], at[block]] = None
-                elif not (source < 0 and source in far):
+                elif (source if source < 0 else self.item_of[source]) not in far:
                     links[0, at[block]] = None
         placed = place([s.box for s in inner], list(links))
         width = max(placed.width, text_width(label, _TITLE, bold=True)) + 2 * _PAD
@@ -165,8 +165,11 @@ class _Drawing:
         lines = [(head.title, True)]
         if block.followers:
             lines += [(line, False) for line in _wrapped(block.followers, 34)]
+        lines += [(line, False) for line in head.lines]
         lines.append(("×".join(map(str, block.shape)), False))
         lines += [(text, False) for text in (path, head.figures) if text]
+        if block.joined:
+            lines.append((f"joins {block.joined} maps", False))
         named = [self._name(s) for s in sorted(far) if self._reads(block, s)]
         lines += [(f"+ from {name}", False) for name in named]
         width = (

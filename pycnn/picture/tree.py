@@ -42,12 +42,11 @@ def items(blocks: Sequence[Block]) -> list[Item]:
 
 def _groups(blocks: Sequence[Block]) -> dict[int, str]:
     """Block -> the outermost module with branches that it belongs to, small enough and within one stage."""
-    joins = {b.head.path for b in blocks if len(b.inputs) > 1 and b.head.path}
-    members: dict[str, list[int]] = {path: [] for path in joins}
+    members: dict[str, list[int]] = {}
     for number, block in enumerate(blocks):
         for path in _prefixes(block.head.path):
-            if path in members:
-                members[path].append(number)
+            members.setdefault(path, []).append(number)
+    joins = {_module(b.head.path, members) for b in blocks if len(b.inputs) > 1} - {""}
     chosen: dict[int, str] = {}
     for path in sorted(joins, key=lambda p: p.count(".")):
         mine = members[path]
@@ -57,6 +56,12 @@ def _groups(blocks: Sequence[Block]) -> dict[int, str]:
         if whole and free and 1 < len(mine) <= _LARGEST and len(stages) == 1:
             chosen.update(dict.fromkeys(mine, path))
     return chosen
+
+
+def _module(path: str, members: dict[str, list[int]]) -> str:
+    """The module that joins: the innermost one around `path` with more blocks than this (a sum may be fused)."""
+    found = [prefix for prefix in _prefixes(path) if len(members.get(prefix, [])) > 1]
+    return found[-1] if found else ""
 
 
 def _prefixes(path: str) -> list[str]:
@@ -94,7 +99,7 @@ def _signature(item: Item, blocks: Sequence[Block]) -> list[object]:
         signature.append(
             (
                 block.head.title,
-                tuple(block.followers),
+                (*block.followers, *block.head.lines),
                 block.head.path[prefix:],
                 block.shape[2:] if dense or not block.head.weighted else block.shape,
                 "joined" if dense else inner,

@@ -21,6 +21,7 @@ class Unit:
         stage: the column it stands in.
         weighted: a convolution or matrix product, drawn in colour.
         color: a key of `style.COLORS`; "" derives it from kind.
+        lines: more lines, below the title.
     """
 
     path: str
@@ -32,6 +33,7 @@ class Unit:
     stage: str
     weighted: bool = False
     color: str = ""
+    lines: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -47,8 +49,10 @@ class Block:
     followers: list[str] = field(default_factory=list)
     shape: Shape = ()
     inputs: list[int] = field(default_factory=list)  # blocks; -1 - i is input i
+    joined: int = 0  # how many maps it reads, where that is told instead of drawn
 
 
+_DRAWN = 6  # lines into one block; DenseNet's layers join up to 49 maps
 FOLLOWERS = (
     "norm", "relu", "gelu", "silu", "swish", "sigmoid", "tanh", "mish", "elu", "dropout", "stochastic",
     "flatten",
@@ -81,5 +85,7 @@ def blocks(units: Sequence[Unit]) -> list[Block]:
             continue
         inputs = dict.fromkeys(home[at] if at >= 0 else at for at in unit.inputs)
         home[number] = len(made)
-        made.append(Block([number], unit, [], unit.shape, list(inputs)))
+        many = len(inputs) > _DRAWN
+        drawn = [max(inputs)] if many else list(inputs)
+        made.append(Block([number], unit, [], unit.shape, drawn, len(inputs) if many else 0))
     return made

@@ -19,7 +19,7 @@ from pycnn.limits import Limits, limits
 from pycnn.optimize import OptimizedModule, compiled_for
 from pycnn.profile.measure import Recorder, Rounds, Slot, Span, durations, measure, slots
 from pycnn.profile.report import LaneSpan, LayerTime, Profile
-from pycnn.profile.work import COPIES, roof, work_of_torch
+from pycnn.work import COPIES, roof, work_of_torch
 
 __all__ = ["LaneSpan", "LayerTime", "Profile", "profile"]
 

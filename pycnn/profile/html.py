@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pycnn.page import Bar, Cell, Column, Page
 from pycnn.profile.roofline import roofline
 from pycnn.profile.svg import draw
-from pycnn.profile.work import describe
+from pycnn.work import describe
 
 if TYPE_CHECKING:
     from pycnn.profile.report import Profile

@@ -15,7 +15,7 @@ from pycnn.ir import Node
 from pycnn.planning.lower import Lowered, Step
 from pycnn.planning.program import Program, Situation, Values, addresses
 from pycnn.planning.segments import Segment, TorchStep
-from pycnn.profile.work import Work, work_of, work_of_torch
+from pycnn.work import Work, work_of, work_of_torch
 
 LEAST, MOST = 5, 1000  # rounds
 

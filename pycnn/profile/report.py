@@ -14,7 +14,7 @@ from pycnn.limits import Limits
 from pycnn.profile.html import page
 from pycnn.profile.plot import write_plot
 from pycnn.profile.trace import write_trace
-from pycnn.profile.work import describe
+from pycnn.work import describe
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,20 @@ def summary(model: nn.Module, *inputs: object, **kwargs: object) -> Summary:
     return build(model, record(model, tuple(args), kwargs))
 
 
+def stage_of(
+    model: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
+) -> dict[str, str]:
+    """Module path -> its stage in a call of the model, in order; empty where the model cannot be summed up."""
+    try:
+        rows = build(model, record(model, args, kwargs)).rows
+    except ValueError:
+        return {}
+    stages: dict[str, str] = {}
+    for row in rows:
+        stages.setdefault(row.path, row.stage)
+    return stages
+
+
 def _is_shape(given: object) -> bool:
     kinds = isinstance(given, (tuple, list, torch.Size)) and len(given) > 0
     return kinds and all(isinstance(n, int) and not isinstance(n, bool) for n in given)  # type: ignore[attr-defined]

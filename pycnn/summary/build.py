@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from pycnn.summary.field import Field, Window
+from pycnn.summary.field import Field
 from pycnn.summary.record import Call, Record
 from pycnn.summary.report import Row, Stage, Summary, roles_of
 from pycnn.summary.stages import Layer, stages
@@ -117,7 +117,7 @@ def _row(draft: _Draft, calls: Sequence[Call], row_of: dict[int, int]) -> Row:
     return Row(
         path=first.frame.path,
         kind=kind,
-        window=_told(windows[0]) if len(windows) == 1 else "",
+        window=str(windows[0]) if len(windows) == 1 else "",
         inputs=tuple(at for at in inputs if at != row),
         output=last.output,
         stage="",
@@ -141,10 +141,6 @@ def _plain_name(name: str) -> str:
 
 
 _OPERATORS = frozenset(["add", "sub", "mul", "truediv", "div", "matmul", "pow"])
-
-
-def _told(window: Window) -> str:
-    return f"{window}, transposed" if window.transposed else str(window)
 
 
 def _size(found: Field | None) -> tuple[int, ...] | None:

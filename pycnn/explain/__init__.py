@@ -1,0 +1,41 @@
+"""`explain`: what runs where, and why something did not fuse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from pycnn.explain.report import Report, StepReport
+from pycnn.explain.steps import report
+from pycnn.optimize import OptimizedModule
+from pycnn.summary import stage_of
+
+__all__ = ["Report", "StepReport", "explain"]
+
+
+def explain(fast: nn.Module, *args: Any, **kwargs: Any) -> Report:
+    """The steps that ``fast(*args, **kwargs)`` runs: kernel, sizes, what was fused, why something was not.
+
+    Args:
+        fast: what :func:`pycnn.optimize` returned, in eval mode.
+        args, kwargs: the arguments of a call; nothing is computed on them.
+
+    Returns:
+        A `Report`: print it; ``.steps``, ``.fallbacks``, ``.peak_bytes``, ``.to_json()``, ``.to_html(path)``.
+
+    Raises:
+        TypeError: fast is not an optimised module. ValueError: it is in training mode.
+    """
+    if not isinstance(fast, OptimizedModule):
+        raise TypeError(f"explain: expected what optimize() returned, got {type(fast).__name__}")
+    if fast.training:
+        raise ValueError("explain: the module is in training mode and runs as torch; call .eval()")
+    compiled = fast._current(args, kwargs)
+    model = fast.__dict__["_model"]
+    name = type(model).__name__
+    if compiled is None:
+        state = fast.__dict__["_compiled"]
+        whole = StepReport("", "model", "", (), (), "", state.reason)
+        return Report(name, (whole,), (f"the model runs as it is: {state.reason}",))
+    return report(name, compiled, compiled.inputs(args, kwargs), stage_of(model, args, kwargs))

@@ -1,0 +1,162 @@
+"""The steps of a compiled model, with what each reads, moves and was kept apart from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from pycnn import _C
+from pycnn.compiled import Compiled, describe
+from pycnn.explain.flow import Flow
+from pycnn.explain.report import Report, StepReport
+from pycnn.ir import Note, Shape, Torch
+from pycnn.planning.lower import Step
+from pycnn.planning.program import Program, Situation, readable
+from pycnn.planning.segments import Segment, TorchStep
+from pycnn.work import COPIES, work_of
+
+
+def report(
+    model: str, compiled: Compiled, inputs: list[Tensor], stages: Mapping[str, str]
+) -> Report:
+    """The steps for these inputs; `stages`: module path -> stage of the network."""
+    program, now = compiled.program, compiled.program.at(inputs)
+    known = dict(zip(program.graph.inputs, inputs, strict=True))
+    flow = Flow(program.graph.inputs)
+    notes = [(note.value, note) for note in program.graph.notes]
+    steps: list[StepReport] = []
+    fallbacks: list[str] = []
+    peak = 0
+    for item in now.items:
+        if isinstance(item, TorchStep):
+            found = _torch_report(item, program, now.shapes)
+            steps.append(replace(found, inputs=flow.torch_step(item)))
+            fallbacks.append(f"{describe(item)}: {item.reason}")
+            continue
+        lowered = program.lowered(item, _stand_ins(item, known, now), now)
+        peak = max(peak, lowered.arena_bytes)
+        read = flow.segment(item, lowered)
+        for step, sources in zip(lowered.steps, read, strict=True):
+            steps.append(replace(_kernel_report(step, now.shapes, notes), inputs=sources))
+    return Report(
+        model,
+        _staged(steps, stages),
+        tuple(fallbacks),
+        tuple(_sentence(note) for note in program.graph.notes),
+        peak,
+        program.weights.bytes(),
+        program.settings().threads,
+        str(_C.machine()["isa"]),
+        tuple(tuple(x.shape) for x in inputs),
+    )
+
+
+def _staged(steps: Sequence[StepReport], stages: Mapping[str, str]) -> tuple[StepReport, ...]:
+    """With the stage of each step's module, or of the step before."""
+    last, staged = next(iter(stages.values()), ""), []
+    for step in steps:
+        last = stages.get(step.path, last)
+        staged.append(replace(step, stage=last))
+    return tuple(staged)
+
+
+def _stand_ins(segment: Segment, known: Mapping[int, Tensor], now: Situation) -> list[Tensor]:
+    """Tensors with the formats the segment will see; where torch makes them, contiguous ones."""
+    template = next(iter(known.values()))
+    return [
+        readable(known[v]) if v in known else template.new_empty(tuple(now.shapes[v]))
+        for v in segment.inputs
+    ]
+
+
+def _kernel_report(
+    step: Step, shapes: Mapping[int, Shape], notes: Sequence[tuple[int, Note]]
+) -> StepReport:
+    node = step.node
+    main = step.op not in COPIES
+    op = node.op if step.op in ("conv2d", "linear", "add_act") else None  # not of the copies around
+    parts = []
+    if getattr(op, "norms", ()):
+        parts.append("batch_norm")
+    if getattr(op, "has_residual", False):
+        parts.append("residual")
+    if getattr(op, "act", None):
+        parts.append(str(getattr(op, "act", "")))
+    work = work_of(step, shapes)
+    return StepReport(
+        node.path,
+        step.op,
+        step.kernel,
+        tuple(shapes[node.inputs[0]]),
+        tuple(shapes[node.outputs[0]]),
+        " + ".join(parts),
+        window=_window(step) if main else "",
+        layout=_layout(step, shapes),
+        flops=work.flops,
+        activation_bytes=work.activation_bytes,
+        weight_bytes=work.weight_bytes,
+        unfused=tuple(
+            f"{note.pass_name}: {note.sentence}"
+            for value, note in notes
+            if main and value in node.outputs
+        ),
+    )
+
+
+def _window(step: Step) -> str:
+    p = {name: int(value) for name, value in step.params.items()}
+    if "kh" not in p:
+        return ""
+    parts = [f"{p['kh']}×{p['kw']}"]
+    for name, (a, b) in (("stride", ("sh", "sw")), ("dilation", ("dh", "dw"))):
+        h, w = p.get(a, 1), p.get(b, 1)
+        if (h, w) != (1, 1):
+            parts.append(f"{name} {h}" if h == w else f"{name} {h}×{w}")
+    if p.get("groups", 1) != 1:
+        parts.append(f"groups {p['groups']}")
+    return ", ".join(parts)
+
+
+def _layout(step: Step, shapes: Mapping[int, Shape]) -> str:
+    """Of operands and result; a pixel stride that is not the number of channels is told in floats."""
+    node = step.node
+    if step.op == "layout":
+        return "NHWC → NCHW" if step.params["to_nchw"] else "NCHW → NHWC"
+    if len(shapes[node.outputs[0]]) != 4:
+        return "NHWC → rows" if len(shapes[node.inputs[0]]) == 4 else "rows"
+    layout = "NCHW → NHWC" if step.params.get("x_nchw") else "NHWC"
+    c = shapes[node.outputs[0]][1]
+    return layout if step.y.ld == c else f"{layout}, {c} of {step.y.ld} channels"
+
+
+def _torch_report(item: TorchStep, program: Program, shapes: Mapping[int, Shape]) -> StepReport:
+    node, op = item.node, item.node.op
+    name = getattr(op.func, "__name__", "torch") if isinstance(op, Torch) else op.name
+    sizes = [tuple(shapes[v]) if v in shapes else () for v in (*node.inputs[:1], *node.outputs[:1])]
+    source, target = (sizes + [(), ()])[:2]
+    view = isinstance(op, Torch) and op.view
+    widths = {v: program.graph.dtypes[v].itemsize for v in (*node.inputs, *node.outputs)}
+    moved = sum(math.prod(shapes[v]) * width for v, width in widths.items() if v in shapes)
+    weight = getattr(op, "weight", None)
+    weights = 0 if weight is None else math.prod(program.graph.tensors.shape(weight))
+    rows = 0 if weight is None else program.graph.tensors.shape(weight)[0]
+    return StepReport(
+        node.path,
+        name,
+        "",
+        source,
+        target,
+        "",
+        item.reason,
+        flops=2.0 * math.prod(target) * weights / rows if rows else 0.0,
+        activation_bytes=0.0 if view else float(moved),
+        weight_bytes=4.0 * weights,
+    )
+
+
+def _sentence(note: Note) -> str:
+    where = note.path or f"%{note.value}"
+    return f"{where}: {note.pass_name}: {note.sentence}"
