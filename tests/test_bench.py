@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from bench import __main__ as command
 from bench import compare, layers, plots, report, run, shapes
@@ -58,6 +59,12 @@ def test_the_best_rival_answers_one_call_at_a_time(record):
     assert speedup(record.timings, EIGHT) == pytest.approx(3.0)
     assert speedup(record.timings[:1], ONE) is None
     assert rich_table(record).row_count == 6
+    narrow = rich_table(record, wide=False)
+    console = Console(width=80)
+    with console.capture() as shown:
+        console.print(narrow)
+    assert all(len(line) <= 80 for line in shown.get().splitlines())
+    assert "OpenVINO throughput (2" in shown.get() and "…" not in shown.get()
 
 
 def test_the_table_of_networks_has_every_engine_ratio_share_and_failure(record):

@@ -46,7 +46,11 @@ class FakeWorker:
             return {"error": 0.5, "requests": 1, "build_s": 2.0, "first_call_s": 1.006}
         if do == "end":
             return {"peak_bytes": 7, "second_shape_s": 0.25}
-        return {"seconds": [0.041] + [i / 1000 for i in range(9, 0, -1)], "cpu_s": 0.1}
+        return {
+            "seconds": [0.041] + [i / 1000 for i in range(9, 0, -1)],
+            "wall_s": 2.0,
+            "foreign_s": 0.5,
+        }
 
     def __enter__(self):
         return self
@@ -75,7 +79,7 @@ def test_turns_go_forwards_and_backwards_and_all_calls_count(fake):
     first = found[0]
     assert (first.min_s, first.p20_s, first.median_s) == (0.001, 0.003, 0.006)
     assert (first.calls, first.error, first.stalls) == (20, 0.5, 2)
-    assert (first.peak_bytes, first.second_shape_s) == (7, 0.25)
+    assert (first.peak_bytes, first.second_shape_s, first.foreign_cpus) == (7, 0.25, 0.25)
     assert first.setup_s == pytest.approx(3.0)
     assert speedup(first, found) == 1.0
 

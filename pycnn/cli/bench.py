@@ -81,7 +81,7 @@ def bench_command(
         print(json.dumps(record.to_dict(), indent=2))
     else:
         console = Console()
-        console.print(rich_table(record))
+        console.print(rich_table(record, wide=console.width >= 130))
     for sentence in record.disturbances():
         print(f"disturbed: {sentence}", file=sys.stderr)
     if record.failures:

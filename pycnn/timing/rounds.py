@@ -20,7 +20,6 @@ from pycnn import _C
 from pycnn.models import plain_torch
 from pycnn.registry import find_model
 from pycnn.timing.engines import ENGINES, TORCH_ENGINES
-from pycnn.timing.facts import Load
 from pycnn.timing.process import EngineError, Worker
 from pycnn.timing.results import Failure, Timing, Workload
 from pycnn.timing.worker import network_and_input
@@ -120,10 +119,9 @@ class _Turns:
 
     def take(self, worker: Worker, seconds: float) -> None:
         time.sleep(PAUSE)
-        before, start = Load.now(), time.perf_counter()
         reply = worker.ask("turn", seconds=seconds)
-        self.wall_s += time.perf_counter() - start
-        self.foreign_s += Load.now().foreign_s(before, reply["cpu_s"])
+        self.wall_s += reply["wall_s"]
+        self.foreign_s += reply["foreign_s"]
         median = statistics.median(reply["seconds"])
         self.stalls += sum(s > 2 * median for s in reply["seconds"])
         self.seconds += reply["seconds"]

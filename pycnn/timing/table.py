@@ -9,10 +9,8 @@ from rich.table import Table
 from pycnn.timing.record import Record
 from pycnn.timing.results import Timing, Workload
 
-_COLUMNS = (
-    "network", "batch", "engine", "min ms", "p20 ms", "median ms", "vs best", "error", "setup s", "2nd shape ms",
-    "peak MiB",
-)  # fmt: skip
+_NARROW = ("network", "engine", "p20 ms", "vs best", "error", "setup s")
+_WIDE = (*_NARROW, "min ms", "median ms", "2nd shape ms", "peak MiB")
 
 
 def workloads(timings: Sequence[Timing]) -> list[Workload]:
@@ -38,26 +36,39 @@ def speedup(timings: Sequence[Timing], workload: Workload) -> float | None:
     return None if not own or rival is None else rival.p20_s / own[0].p20_s
 
 
-def rich_table(record: Record) -> Table:
-    """One row per network, batch and engine."""
+def rich_table(record: Record, wide: bool = True) -> Table:
+    """One row per network, batch and engine; `wide` takes 130 characters, else 80."""
+    limit = f"{record.limits.fma_flops / 1e9:.0f} GFLOP/s, torch {record.versions['torch']}"
     table = Table(
-        title=f"{record.cpu}, {record.threads} threads, {record.limits.fma_flops / 1e9:.0f} GFLOP/s, "
-        f"torch {record.versions['torch']}; error: max|y - ref| / max|ref|, ref in fp64"
+        title=f"{record.cpu}, {record.threads} threads, {limit}",
+        caption="p20: 20th percentile; vs best: of the other engines; error: max|y - ref| / max|ref|, ref in fp64",
     )
-    for column in _COLUMNS:
+    columns = _WIDE if wide else _NARROW
+    for column in columns:
         left = column in ("network", "engine")
-        table.add_column(column, justify="left" if left else "right", no_wrap=left)
+        table.add_column(column, justify="left" if left else "right", overflow="fold")
     for workload in workloads(record.timings):
         rows = [t for t in record.timings if t.workload == workload]
         ratio = speedup(record.timings, workload)
         for t in rows:
-            versus = f"{ratio:.2f}x" if ratio is not None and t.engine == "pycnn" else ""
-            second = "" if t.second_shape_s is None else f"{t.second_shape_s * 1e3:.1f}"
-            flying = f" ({t.requests} at a time)" if t.requests > 1 else ""
+            cells = _cells(t, ratio)
             table.add_row(
-                workload.model, str(workload.batch), t.engine + flying,
-                *(f"{s * 1e3:.3f}" for s in (t.min_s, t.p20_s, t.median_s)),
-                versus, f"{t.error:.1e}", f"{t.setup_s:.2f}", second, f"{t.peak_bytes / 2**20:.0f}",
+                *(cells[column] for column in columns),
                 style="bold" if t.engine == "pycnn" else None, end_section=t is rows[-1],
             )  # fmt: skip
     return table
+
+
+def _cells(t: Timing, ratio: float | None) -> dict[str, str]:
+    return {
+        "network": f"{t.workload.model} {t.workload.batch}",
+        "engine": t.engine + (f" ({t.requests} at a time)" if t.requests > 1 else ""),
+        "min ms": f"{t.min_s * 1e3:.3f}",
+        "p20 ms": f"{t.p20_s * 1e3:.3f}",
+        "median ms": f"{t.median_s * 1e3:.3f}",
+        "vs best": f"{ratio:.2f}x" if ratio is not None and t.engine == "pycnn" else "",
+        "error": f"{t.error:.1e}",
+        "setup s": f"{t.setup_s:.2f}",
+        "2nd shape ms": "" if t.second_shape_s is None else f"{t.second_shape_s * 1e3:.1f}",
+        "peak MiB": f"{t.peak_bytes / 2**20:.0f}",
+    }

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pycnn.models import create_model, plain_torch
 from pycnn.registry import find_model
 from pycnn.timing.engines import Engine
-from pycnn.timing.facts import peak_bytes
+from pycnn.timing.facts import Load, peak_bytes
 from pycnn.timing.results import Workload
 
 WARM_UP_S = 0.1
@@ -113,9 +113,14 @@ class Service:
             }
         assert self.run is not None
         if request["do"] == "turn":
-            before = time.process_time()
+            load, own, start = Load.now(), time.process_time(), time.perf_counter()
             seconds = self.run.times(request["seconds"])
-            return {"seconds": seconds, "cpu_s": time.process_time() - before}
+            wall_s, own_s = time.perf_counter() - start, time.process_time() - own
+            return {
+                "seconds": seconds,
+                "wall_s": wall_s,
+                "foreign_s": Load.now().foreign_s(load, own_s),
+            }
         peak = peak_bytes()  # before a larger batch runs
         return {"peak_bytes": peak, "second_shape_s": self.run.second_shape()}
 
