@@ -52,7 +52,7 @@ class Block:
     joined: int = 0  # how many maps it reads, where that is told instead of drawn
 
 
-_DRAWN = 6  # lines into one block; DenseNet's layers join up to 49 maps
+_DRAWN = 4  # lines into one block; DenseNet's layers join up to 49 maps
 FOLLOWERS = (
     "norm", "relu", "gelu", "silu", "swish", "sigmoid", "tanh", "mish", "elu", "dropout", "stochastic",
     "flatten",

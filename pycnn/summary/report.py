@@ -29,8 +29,8 @@ class Row:
         stage: "stem", "stage 1" ... "stage 4", "decoder" or "head".
         parameters: elements of the parameters first used here.
         macs: multiply-adds of convolutions and matrix products; biases, norms and activations are not counted.
-        receptive_field: (h, w) in pixels of the image, of an image large enough; None: all of it; () for what does not
-            depend on a map.
+        receptive_field: (h, w) in pixels of the image, of an image large enough, by which pixels are multiplied (group
+            norm's statistics aside); None: all of it; () for what does not depend on a map.
         output_bytes: of the result; 0 where it shares its operand's memory.
     """
 
