@@ -52,7 +52,13 @@ def pinned_upsample(
 @pytest.mark.parametrize("c", pinned.EDGES)
 @pytest.mark.parametrize("kernel", pinned.kernels("upsample"))
 def test_every_kernel_at_vector_edges(kernel: str, c: int) -> None:
-    for (h, w), size in (((1, 1), (3, 4)), ((4, 3), (8, 6)), ((5, 6), (13, 7)), ((9, 8), (4, 5))):
+    for (h, w), size in (
+        ((1, 1), (3, 4)),
+        ((4, 3), (8, 6)),
+        ((5, 6), (13, 7)),
+        ((9, 8), (4, 5)),
+        ((2, 50), (2, 150)),
+    ):
         x = torch.randn(2, c, h, w).clamp(-4, 4)
         for code, (mode, align) in enumerate(MODES):
             y = pinned_upsample(kernel, x, code, size)

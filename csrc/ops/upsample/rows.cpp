@@ -34,23 +34,45 @@ PYCNN_INLINE void blend(const Quad& q, float* y, int64_t c) {
               rest);
 }
 
-void nearest_row(const UpsampleParams& p, const float* x, int64_t oy, float* y) {
-  const float step_h = static_cast<float>(upsample_step(p.mode, p.h, p.oh, p.factor_h));
-  const float step_w = static_cast<float>(upsample_step(p.mode, p.w, p.ow, p.factor_w));
-  const float* row = x + upsample_nearest(oy, p.h, step_h) * p.w * p.ldx;
-  for (int64_t ox = 0; ox < p.ow; ++ox, y += p.ldy) copy(row + upsample_nearest(ox, p.w, step_w) * p.ldx, y, p.c);
+// Columns a block: their source positions are found once and serve all rows of the worker.
+constexpr int64_t kColumns = 128;
+
+struct Columns {
+  int64_t begin, end;
+  UpsampleTap taps[kColumns];  // offsets in floats; nearest: low alone
+};
+
+void find(const UpsampleParams& p, int64_t begin, Columns& columns) {
+  const double step = upsample_step(p.mode, p.w, p.ow, p.factor_w);
+  columns.begin = begin;
+  columns.end = begin + kColumns < p.ow ? begin + kColumns : p.ow;
+  for (int64_t ox = begin; ox < columns.end; ++ox) {
+    UpsampleTap& tap = columns.taps[ox - begin];
+    if (p.mode == UpsampleMode::kNearest) {
+      tap = {upsample_nearest(ox, p.w, static_cast<float>(step)) * p.ldx, 0, 0};
+    } else {
+      tap = upsample_tap(p.mode, ox, p.w, step);
+      tap.low *= p.ldx, tap.high *= p.ldx;
+    }
+  }
 }
 
-void bilinear_row(const UpsampleParams& p, const float* x, int64_t oy, float* y) {
+void nearest_row(const UpsampleParams& p, const Columns& columns, const float* x, int64_t oy, float* y) {
+  const float step = static_cast<float>(upsample_step(p.mode, p.h, p.oh, p.factor_h));
+  const float* row = x + upsample_nearest(oy, p.h, step) * p.w * p.ldx;
+  for (int64_t i = 0; i < columns.end - columns.begin; ++i, y += p.ldy) copy(row + columns.taps[i].low, y, p.c);
+}
+
+void bilinear_row(const UpsampleParams& p, const Columns& columns, const float* x, int64_t oy, float* y) {
   const UpsampleTap v = upsample_tap(p.mode, oy, p.h, upsample_step(p.mode, p.h, p.oh, p.factor_h));
-  const double step_w = upsample_step(p.mode, p.w, p.ow, p.factor_w);
   const float* top = x + v.low * p.w * p.ldx;
   const float* bottom = x + v.high * p.w * p.ldx;
-  for (int64_t ox = 0; ox < p.ow; ++ox, y += p.ldy) {
-    const UpsampleTap u = upsample_tap(p.mode, ox, p.w, step_w);
-    const float left = 1 - u.weight, above = 1 - v.weight;
+  const float above = 1 - v.weight;
+  for (int64_t i = 0; i < columns.end - columns.begin; ++i, y += p.ldy) {
+    const UpsampleTap u = columns.taps[i];
+    const float left = 1 - u.weight;
     const Quad quad = {
-        {top + u.low * p.ldx, top + u.high * p.ldx, bottom + u.low * p.ldx, bottom + u.high * p.ldx},
+        {top + u.low, top + u.high, bottom + u.low, bottom + u.high},
         {above * left, above * u.weight, v.weight * left, v.weight * u.weight},
     };
     blend(quad, y, p.c);
@@ -59,13 +81,17 @@ void bilinear_row(const UpsampleParams& p, const float* x, int64_t oy, float* y)
 
 void run(const UpsampleParams& p, const Ptrs& ptrs, Worker worker) {
   const Range rows = share(p.n * p.oh, worker);
-  for (int64_t row = rows.begin; row < rows.end; ++row) {
-    const float* x = ptrs.x + row / p.oh * p.h * p.w * p.ldx;
-    float* y = ptrs.y + row * p.ow * p.ldy;
-    if (p.mode == UpsampleMode::kNearest)
-      nearest_row(p, x, row % p.oh, y);
-    else
-      bilinear_row(p, x, row % p.oh, y);
+  Columns columns;
+  for (int64_t begin = 0; begin < p.ow; begin += kColumns) {
+    find(p, begin, columns);
+    for (int64_t row = rows.begin; row < rows.end; ++row) {
+      const float* x = ptrs.x + row / p.oh * p.h * p.w * p.ldx;
+      float* y = ptrs.y + (row * p.ow + begin) * p.ldy;
+      if (p.mode == UpsampleMode::kNearest)
+        nearest_row(p, columns, x, row % p.oh, y);
+      else
+        bilinear_row(p, columns, x, row % p.oh, y);
+    }
   }
 }
 
