@@ -36,7 +36,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Roof:
-    """The least time a machine allows, and what it is bound by: "compute" or "memory"."""
+    """The least time a machine allows, and what it is bound by: "compute" or "memory"; "" for a view, which does nothing."""
 
     seconds: float
     bound: str
@@ -83,6 +83,8 @@ def roof(work: Work, limits: Limits, resident_bytes: float) -> Roof:
     compute = work.flops / limits.fma_flops
     moved = work.activation_bytes / limits.bytes_s(work.activation_bytes)
     moved += work.weight_bytes / limits.bytes_s(resident_bytes)
+    if work.flops == work.bytes == 0:
+        return Roof(0.0, "")
     return Roof(max(compute, moved), "compute" if compute >= moved else "memory")
 
 

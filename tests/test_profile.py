@@ -98,6 +98,7 @@ def test_the_roof_by_hand() -> None:
     # 1 MB of activations from L2, 4 MB of weights from memory, since the network has 50 MB of them
     found = roof(Work(1e3, 1e6, 4e6), MACHINE, 50e6)
     assert found.bound == "memory"
+    assert roof(Work(), MACHINE, 50e6).bound == ""
     assert found.seconds == pytest.approx(1e6 / 400e9 + 4e6 / 20e9)
     assert describe(MACHINE) == (
         "limit of 2 threads, avx2: 200 GFLOP/s; L2 400 GB/s, L3 100 GB/s, memory 20 GB/s"

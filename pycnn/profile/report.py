@@ -30,7 +30,7 @@ class LayerTime:
         flops: fp32 operations of the direct sum, a multiply-add being two; 0 where none are counted.
         bytes: read and written, each once.
         limit_s: the least seconds the machine's measured limits allow for that.
-        bound: what that limit is: "compute" or "memory".
+        bound: what that limit is: "compute" or "memory"; "" for a view, which does nothing.
     """
 
     path: str
