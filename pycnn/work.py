@@ -36,7 +36,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Roof:
-    """The least time a machine allows, and what it is bound by: "compute" or "memory"; "" for a view, which does nothing."""
+    """The least time a machine allows, bound by "compute" or "memory", or "" for a view, which does nothing."""
 
     seconds: float
     bound: str
