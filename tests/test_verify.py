@@ -133,9 +133,20 @@ def test_torch_steps_joins_and_several_outputs(model: Any, channels_last: bool) 
         joins = [c for c in certificate.layers if c.op == "concat"]
         assert [c.shape for c in joins] == [(2, 20, 12, 10), (2, 32, 12, 10)]
     if model is Views:
-        assert "interpolate" in [c.op for c in certificate.layers if not c.kernel]
+        assert {"interpolate", "upsample"} & {c.op for c in certificate.layers}
     if model is Outputs:
         assert [c.path for c in certificate.outputs] == ["output 0", "output 1", "output 2"]
+
+
+def test_a_torch_step_between_kernels() -> None:
+    model = Fn(
+        lambda self, x: self.b(self.a(x).roll(1, -1)), a=nn.Conv2d(3, 4, 1), b=nn.Conv2d(4, 4, 1)
+    )
+    certificate = verified(model.eval(), X)
+    assert [(c.op, bool(c.kernel)) for c in certificate.layers] == [
+        ("conv2d", True), ("roll", False), ("conv2d", True),
+    ]  # fmt: skip
+    assert certificate.ok
 
 
 def test_several_inputs() -> None:
