@@ -35,6 +35,14 @@ def test_classify(tmp_path):
 
 
 @pytest.mark.slow
+def test_segment(tmp_path):
+    said = run("segment", tmp_path)
+    (overlap,) = numbers(said, r"new scenes: ([\d.]+)")
+    assert overlap > 0.4
+    assert min(Image.open(tmp_path / "segmented.png").size) > 300
+
+
+@pytest.mark.slow
 def test_denoise(tmp_path):
     said = run("denoise", tmp_path)
     noisy, denoised = numbers(said, r"noisy ([\d.]+) dB, denoised ([\d.]+) dB")
