@@ -8,6 +8,7 @@
 #include "ops/conv2d/conv2d.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/global_pool/global_pool.h"
+#include "ops/layer_norm/layer_norm.h"
 #include "ops/layout/layout.h"
 #include "ops/linear/linear.h"
 #include "ops/pool2d/pool2d.h"
@@ -70,7 +71,7 @@ const std::vector<Op>& op_table() {
       describe("pool2d", pool2d_kernels()),     describe("global_pool", global_pool_kernels()),
       describe("add_act", add_act_kernels()),   describe("elementwise", elementwise_kernels()),
       describe("concat", concat_kernels()),     describe("layout", layout_kernels()),
-      describe("upsample", upsample_kernels()),
+      describe("upsample", upsample_kernels()), describe("layer_norm", layer_norm_kernels()),
   };
   return table;
 }

@@ -21,6 +21,7 @@ from ..ir import (
     Conv2d,
     Dim,
     Flatten,
+    LayerNorm,
     Linear,
     Norm,
     Pool2d,
@@ -112,6 +113,26 @@ def torch_batch_norm(
     cudnn_enabled: bool,
 ) -> Value:
     return batch_norm(g, input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+@converts("layer_norm", where=(F,))
+def layer_norm(
+    g: Builder,
+    input: Value,
+    normalized_shape: Sequence[int],
+    weight: Source | None = None,
+    bias: Source | None = None,
+    eps: float = 1e-5,
+) -> Value:
+    x = fp32_value(input, "layer_norm: x")
+    if len(normalized_shape) != 1 or isinstance(normalized_shape[0], Dim):
+        raise Unsupported(f"layer_norm: over {tuple(normalized_shape)}, not the channels alone")
+    if weight is None and bias is not None:
+        raise Unsupported("layer_norm: a bias without a weight is run by torch")
+    c = int(normalized_shape[0])
+    for name, tensor in (("weight", weight), ("bias", bias)):
+        _fp32_source(g, tensor, f"layer_norm: {name}", size=c)
+    return g.emit(LayerNorm(c, weight, bias, eps), x)
 
 
 @converts("max_pool2d")

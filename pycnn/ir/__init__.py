@@ -30,6 +30,7 @@ from .graph import (
     walk,
 )
 from .interpret import run_op, run_torch
+from .norms import LayerNorm
 from .ops import (
     Act,
     AdaptivePool2d,
@@ -84,6 +85,7 @@ __all__ = [
     "Guard",
     "Identity",
     "InputTree",
+    "LayerNorm",
     "Linear",
     "Node",
     "Norm",

@@ -13,6 +13,7 @@ from torch import Tensor
 from . import ops
 from .fold import folded_weight
 from .graph import Graph
+from .norms import LayerNorm
 from .shapes import infer_shapes, resolve, resolve_value
 from .source import Source, TensorTable
 from .torch_op import run_torch_op
@@ -71,6 +72,13 @@ def _batch_norm(op: ops.BatchNorm, x: Sequence[Tensor], tensors: TensorTable) ->
     return F.batch_norm(
         x[0], tensors[norm.mean], tensors[norm.var], weight, bias, False, 0.0, norm.eps
     )
+
+
+@run_op.register
+def _layer_norm(op: LayerNorm, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    weight = None if op.weight is None else tensors[op.weight]
+    bias = None if op.bias is None else tensors[op.bias]
+    return F.layer_norm(x[0], (op.c,), weight, bias, op.eps)
 
 
 @run_op.register

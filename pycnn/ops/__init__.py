@@ -6,6 +6,7 @@ from pycnn.ops.concat import concat
 from pycnn.ops.conv2d import conv2d, conv_bn_act
 from pycnn.ops.elementwise import elementwise
 from pycnn.ops.global_pool import global_avg_pool2d
+from pycnn.ops.layer_norm import layer_norm
 from pycnn.ops.linear import linear
 from pycnn.ops.pool2d import (
     adaptive_avg_pool2d,
@@ -27,6 +28,7 @@ __all__ = [
     "conv_bn_act",
     "elementwise",
     "global_avg_pool2d",
+    "layer_norm",
     "linear",
     "max_pool2d",
     "upsample",

@@ -15,6 +15,7 @@ from pycnn.ir import (
     Concat,
     Conv2d,
     Elementwise,
+    LayerNorm,
     Linear,
     Node,
     Pool2d,
@@ -153,6 +154,10 @@ class _Lowering:
             x = self.nhwc(node.inputs[0], node)
             params = {**fields.rows(shape, x, y), **fields.act_fields(op)}
             self.emit("elementwise", node, params, x, y)
+        elif isinstance(op, LayerNorm):
+            x = self.homes[node.inputs[0]]
+            params = {**fields.rows(shape, x, y), "eps": op.eps}
+            self.emit("layer_norm", node, params, x, y, weighted=op.weight is not None)
         elif isinstance(op, Concat):
             self._concat(node, y)
         else:

@@ -14,6 +14,7 @@ from pycnn.ir import (
     Flatten,
     Graph,
     Identity,
+    LayerNorm,
     Linear,
     Node,
     Pool2d,
@@ -42,7 +43,7 @@ def why_torch(graph: Graph, node: Node, shapes: Shapes) -> str | None:
     rank = len(inputs[0])
     if isinstance(op, _MAPS):
         return None if rank == 4 else f"no kernel for {rank}-d inputs"
-    if isinstance(op, Linear):
+    if isinstance(op, (Linear, LayerNorm)):
         return None if rank in (2, 3) else f"no kernel for {rank}-d inputs"
     if isinstance(op, (Add, Elementwise, Identity)):
         return None if rank in (2, 3, 4) else f"no kernel for {rank}-d inputs"

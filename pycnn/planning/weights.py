@@ -9,7 +9,17 @@ import torch
 from torch import Tensor
 
 from pycnn import _C
-from pycnn.ir import BatchNorm, Conv2d, Linear, Node, Norm, TensorTable, folded_weight, sources
+from pycnn.ir import (
+    BatchNorm,
+    Conv2d,
+    LayerNorm,
+    Linear,
+    Node,
+    Norm,
+    TensorTable,
+    folded_weight,
+    sources,
+)
 
 
 @dataclass(frozen=True)
@@ -59,10 +69,14 @@ class Weights:
         bias: Tensor | None
         if isinstance(op, BatchNorm):
             weight, bias = _scale_shift(op.norm, self._tensors)
+        elif isinstance(op, LayerNorm):
+            assert op.weight is not None
+            weight = self._tensors[op.weight]
+            bias = None if op.bias is None else self._tensors[op.bias]
         else:
             assert isinstance(op, (Conv2d, Linear))
             weight, bias = folded_weight(op, self._tensors)
-        name = "linear" if isinstance(op, Linear) else "conv2d"
+        name = op.name if isinstance(op, (LayerNorm, Linear)) else "conv2d"
         weight = weight.detach().contiguous()
         packed = torch.empty(
             _C.packed_size(name, kernel, params), dtype=torch.float32, device="cpu"

@@ -1,0 +1,56 @@
+// torch.ops.pycnn.layer_norm: over the last dimension; the result is contiguous.
+#include "ops/layer_norm/layer_norm.h"
+
+#include "ops/door.h"
+
+namespace pycnn {
+namespace {
+
+using door::Tensor;
+constexpr const char* kOp = "layer_norm";
+
+// Elements from row to row of the last dimension, or 0 if the rows do not lie at one distance.
+int64_t row_stride(const Tensor& x) {
+  const int64_t last = x.dim() - 1;
+  if (x.size(last) > 1 && x.stride(last) != 1) return 0;
+  int64_t ld = 0, expected = 0;
+  for (int64_t d = last - 1; d >= 0; --d) {
+    if (x.size(d) == 1) continue;
+    if (ld == 0) ld = expected = x.stride(d);
+    if (x.stride(d) != expected || ld < x.size(last)) return 0;
+    expected *= x.size(d);
+  }
+  return ld == 0 ? x.size(last) : ld;
+}
+
+Tensor layer_norm(const Tensor& x, std::optional<Tensor> weight, std::optional<Tensor> bias, double eps,
+                  std::string kernel_name) {
+  door::check_float_cpu(kOp, "x", x, x.dim());
+  STD_TORCH_CHECK(x.dim() > 0, kOp, ": x has no dimension");
+  Tensor y = torch::stable::new_empty(x, x.sizes());
+  LayerNormParams p;
+  p.c = x.size(x.dim() - 1), p.ldy = p.c, p.eps = eps;
+  Tensor weight_keep, bias_keep;
+  Ptrs ptrs;
+  ptrs.w = door::read_vector(kOp, "weight", weight, p.c, weight_keep);
+  ptrs.bias = door::read_vector(kOp, "bias", bias, p.c, bias_keep);
+  if (y.numel() == 0) return y;
+
+  Tensor rows = x;
+  p.ldx = row_stride(x);
+  if (p.ldx == 0) rows = torch::stable::contiguous(x), p.ldx = p.c;
+  p.pixels = x.numel() / p.c;
+  ptrs.x = door::floats(rows), ptrs.y = door::mutable_floats(y);
+  launch(door::choose(kOp, layer_norm_kernels(), p, kernel_name), p, ptrs,
+         door::workers_for(8.0 * static_cast<double>(x.numel())), Backend::kOpenMP);
+  return y;
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_FRAGMENT(pycnn, m) {
+  m.def("layer_norm(Tensor x, Tensor? weight, Tensor? bias, float eps, str kernel) -> Tensor");
+}
+STABLE_TORCH_LIBRARY_IMPL(pycnn, CPU, m) { m.impl("layer_norm", TORCH_BOX(&layer_norm)); }
+
+}  // namespace pycnn
