@@ -107,11 +107,21 @@ _NONE = Home("none", 0, 0)
 
 
 def _join_in_place(segment: Segment, homes: Homes) -> dict[int, tuple[int, int]]:
-    """value -> (join it is a slice of, channel offset), for operands that nothing else has placed."""
+    """value -> (join it is a slice of, channel offset), for operands that nothing else has placed.
+
+    A join whose operands already lie side by side in a wider one is a slice of that one: a dense block's joins, each
+    the last with one more operand, are all the block's last.
+    """
     slices: dict[int, tuple[int, int]] = {}
     for node in reversed(segment.nodes):
         if not isinstance(node.op, Concat):
             continue
+        join = node.outputs[0]
+        if join not in slices and join not in homes.alias and join not in homes.of:
+            wider = _side_by_side(node.inputs, slices, homes)
+            if wider is not None:
+                slices[join] = wider
+                continue
         offset = 0
         for v in node.inputs:
             free = v not in slices and v not in homes.alias and v not in homes.of
@@ -119,6 +129,20 @@ def _join_in_place(segment: Segment, homes: Homes) -> dict[int, tuple[int, int]]
                 slices[v] = (node.outputs[0], offset)
             offset += Rows.of(homes.shapes[v]).c
     return slices
+
+
+def _side_by_side(
+    values: tuple[int, ...], slices: dict[int, tuple[int, int]], homes: Homes
+) -> tuple[int, int] | None:
+    """(join, offset) of the first value if the values are adjacent slices of one join, in order."""
+    if values[0] not in slices:
+        return None
+    join, offset = first = slices[values[0]]
+    for v in values:
+        if slices.get(v) != (join, offset):
+            return None
+        offset += Rows.of(homes.shapes[v]).c
+    return first
 
 
 def _settle(value: int, slices: dict[int, tuple[int, int]], homes: Homes) -> Home:
