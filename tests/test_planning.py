@@ -5,6 +5,8 @@ import torch
 from captured import Fn
 from hypothesis import given
 from hypothesis import strategies as st
+from nets import error, truth
+from torch import nn
 
 import pycnn
 from pycnn.planning import program
@@ -57,3 +59,36 @@ def test_verifier_names_blocks_that_share_bytes() -> None:
         check(blocks, Placement({0: 0, 1: 64}, 192))
     with pytest.raises(PlacementError, match="block 1"):
         check(blocks, Placement({0: 0, 1: 128}, 192))
+
+
+class DenseBlock(nn.Module):
+    """A dense block: each layer reads the join of all before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Conv2d(8 + 4 * i, 4, 3, padding=1) for i in range(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found = [torch.relu(x)]
+        for layer in self.layers:
+            found.append(torch.relu(layer(torch.cat(found, 1))))
+        return torch.cat(found, 1).tanh()
+
+
+def test_joins_of_a_dense_block_are_slices_of_the_last() -> None:
+    net, x = DenseBlock().eval(), torch.randn(2, 8, 5, 6).to(memory_format=torch.channels_last)
+    fast = pycnn.optimize(net)
+    with torch.inference_mode():
+        assert error(fast(x), truth(net, x)) <= 1e-5
+        kernels = [step.kernel for step in pycnn.explain(fast, x).steps]
+    assert not any("concat" in kernel for kernel in kernels)
+
+
+def test_a_join_in_another_order_is_copied() -> None:
+    def forward(self: Fn, x: torch.Tensor) -> torch.Tensor:
+        a, b = torch.relu(x), torch.tanh(x)
+        return torch.sigmoid(torch.cat([b, a], 1)) + torch.sigmoid(torch.cat([a, b], 1))
+
+    net, x = Fn(forward).eval(), torch.randn(2, 8, 5, 6)
+    with torch.inference_mode():
+        assert error(pycnn.optimize(net)(x), truth(net, x)) <= 1e-5
