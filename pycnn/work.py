@@ -11,7 +11,7 @@ from torch import Tensor
 from pycnn.ir import Shape
 from pycnn.limits import Limits
 from pycnn.planning.homes import FLOAT
-from pycnn.planning.lower import Step
+from pycnn.planning.lowering import Step
 from pycnn.planning.params import Params
 
 COPIES = ("concat", "layout")

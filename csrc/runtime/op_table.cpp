@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "ops/add_act/add_act.h"
+#include "ops/arith/arith.h"
 #include "ops/concat/concat.h"
 #include "ops/conv2d/conv2d.h"
 #include "ops/elementwise/elementwise.h"
@@ -67,11 +68,12 @@ Op describe(const char* name, KernelList<P> kernels) {
 
 const std::vector<Op>& op_table() {
   static const std::vector<Op> table{
-      describe("conv2d", conv2d_kernels()),     describe("linear", linear_kernels()),
-      describe("pool2d", pool2d_kernels()),     describe("global_pool", global_pool_kernels()),
-      describe("add_act", add_act_kernels()),   describe("elementwise", elementwise_kernels()),
-      describe("concat", concat_kernels()),     describe("layout", layout_kernels()),
-      describe("upsample", upsample_kernels()), describe("layer_norm", layer_norm_kernels()),
+      describe("conv2d", conv2d_kernels()),         describe("linear", linear_kernels()),
+      describe("pool2d", pool2d_kernels()),         describe("global_pool", global_pool_kernels()),
+      describe("add_act", add_act_kernels()),       describe("elementwise", elementwise_kernels()),
+      describe("concat", concat_kernels()),         describe("layout", layout_kernels()),
+      describe("arith", arith_kernels()),           describe("upsample", upsample_kernels()),
+      describe("layer_norm", layer_norm_kernels()),
   };
   return table;
 }

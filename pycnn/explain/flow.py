@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pycnn.planning.homes import Home, Rows
-from pycnn.planning.lower import Lowered, Step
+from pycnn.planning.lower import Lowered
+from pycnn.planning.lowering import Step
 from pycnn.planning.segments import Segment, TorchStep
 
 Sources = tuple[int, ...]  # step numbers; -1 - i is input i of the network

@@ -12,8 +12,8 @@ from pycnn import _C
 from pycnn.compiled import Compiled, describe
 from pycnn.explain.flow import Flow
 from pycnn.explain.report import Report, StepReport
-from pycnn.ir import Note, Shape, Torch
-from pycnn.planning.lower import Step
+from pycnn.ir import Arith, Note, Shape, Torch
+from pycnn.planning.lowering import Step
 from pycnn.planning.program import Program, Situation, readable
 from pycnn.planning.segments import Segment, TorchStep
 from pycnn.work import COPIES, work_of
@@ -77,8 +77,10 @@ def _kernel_report(
 ) -> StepReport:
     node = step.node
     main = step.op not in COPIES
-    op = node.op if step.op in ("conv2d", "linear", "add_act") else None  # not of the copies around
-    parts = []
+    op = (
+        node.op if step.op in ("conv2d", "linear", "add_act", "arith") else None
+    )  # not of the copies around
+    parts = [op.kind] if isinstance(op, Arith) else []
     if getattr(op, "norms", ()):
         parts.append("batch_norm")
     if getattr(op, "has_residual", False):

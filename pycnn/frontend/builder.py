@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -78,3 +79,25 @@ def map_value(operand: object, what: str) -> Value:
     if value.rank != 4:
         raise Unsupported(f"{what} has {value.rank} axes, the kernels take [n, c, h, w]")
     return value
+
+
+def fp32_source(
+    g: Builder, operand: object, what: str, axes: int = 1, size: int | None = None
+) -> None:
+    """Unsupported unless `operand` is None or an fp32 tensor of the model with `axes` axes (of this size)."""
+    if operand is None:
+        return
+    if not isinstance(operand, Source):
+        raise Unsupported(f"{what} is computed, not a tensor of the model")
+    tensor = g.tensors[operand]
+    if tensor.dtype != torch.float32:
+        raise Unsupported(f"{what} is {tensor.dtype}, the kernels take torch.float32")
+    if tensor.dim() != axes or (size is not None and tensor.shape[0] != size):
+        raise Unsupported(f"{what} has shape {list(tensor.shape)}, expected size {size}")
+
+
+def pair(value: Any) -> tuple[int, int]:
+    items = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if len(items) not in (1, 2) or not all(isinstance(i, int) for i in items):
+        raise Unsupported(f"{value!r} is not one or two ints")
+    return (items[0], items[-1])

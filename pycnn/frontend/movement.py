@@ -1,4 +1,4 @@
-"""Converters of what moves or keeps elements: flatten, reshape, pad, dropout in eval, copies."""
+"""Converters of what moves or keeps elements: flatten, reshape, pad, cat, dropout in eval, copies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from ..ir import Dim, Flatten, Identity, Pad, Reshape, Size
+from ..ir import Concat, Dim, Flatten, Identity, Pad, Reshape, Size
 from .builder import Builder, Unsupported, Value, fp32_value
 from .table import converts
 
@@ -90,3 +90,11 @@ def to(g: Builder, input: Value, *args: Any, **kwargs: Any) -> Value:
         if not same and str(value) != "cpu":
             raise Unsupported(f"to({value}) may change the dtype, the device or the layout")
     return g.emit(Identity(), fp32_value(input, "to: x"))
+
+
+@converts("cat", "concat", "concatenate", where=(torch,))
+def cat(g: Builder, tensors: Sequence[Value], dim: int = 0) -> Value:
+    values = [fp32_value(x, "cat: an operand") for x in tensors]
+    if not values or any(x.rank != values[0].rank for x in values) or not values[0].rank:
+        raise Unsupported("cat: the operands have different ranks")
+    return g.emit(Concat(dim % values[0].rank), *values)

@@ -1,4 +1,4 @@
-"""The table itself: torch function -> converter, filled by converters.py, activations.py and movement.py."""
+"""The table itself: torch function -> converter, filled by the files that converters.py lists."""
 
 from __future__ import annotations
 

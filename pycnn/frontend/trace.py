@@ -27,7 +27,7 @@ from ..ir import (
     sources,
     tensors_in,
 )
-from . import activations, converters, movement  # noqa: F401  (each enters its converters into the table)
+from . import converters  # noqa: F401  (fills CONVERTERS)
 from .builder import Builder, Unsupported, Value
 from .calls import (
     Call,

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pycnn.ops.arith import apply_kind
+
 from . import ops
 from .fold import folded_weight
 from .graph import Graph
@@ -110,6 +112,12 @@ def _elementwise(op: ops.Elementwise, x: Sequence[Tensor], tensors: TensorTable)
 @run_op.register
 def _add(op: ops.Add, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
     return _act(x[0] + x[1], op.act)
+
+
+@run_op.register
+def _arith(op: ops.Arith, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    other = tensors[op.other] if isinstance(op.other, Source) else op.other
+    return _act(apply_kind(x[0], x[1] if other is None else other, op.kind), op.act)
 
 
 @run_op.register

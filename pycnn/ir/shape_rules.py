@@ -27,3 +27,12 @@ def window_count(padded: int, kernel: int, stride: int, dilation: int, name: str
 def check_same(shape: Shape, expected: Shape, what: str) -> None:
     if tuple(shape) != tuple(expected):
         raise ShapeError(f"{what} has shape {list(shape)}, expected {list(expected)}")
+
+
+def check_broadcast(a: Shape, b: Shape, name: str) -> Shape:
+    """The shape torch gives a o b."""
+    rank = max(len(a), len(b))
+    left, right = (1,) * (rank - len(a)) + tuple(a), (1,) * (rank - len(b)) + tuple(b)
+    if any(x != y and 1 not in (x, y) for x, y in zip(left, right, strict=True)):
+        raise ShapeError(f"{name}: shapes {list(a)} and {list(b)} do not broadcast")
+    return tuple(y if x == 1 else x for x, y in zip(left, right, strict=True))

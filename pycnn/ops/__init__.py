@@ -2,6 +2,7 @@
 
 from pycnn.ops.act import ACTS, apply_act
 from pycnn.ops.add_act import add_act
+from pycnn.ops.arith import arith, channel_gate, squeeze_excite
 from pycnn.ops.concat import concat
 from pycnn.ops.conv2d import conv2d, conv_bn_act
 from pycnn.ops.elementwise import elementwise
@@ -22,7 +23,9 @@ __all__ = [
     "adaptive_max_pool2d",
     "add_act",
     "apply_act",
+    "arith",
     "avg_pool2d",
+    "channel_gate",
     "concat",
     "conv2d",
     "conv_bn_act",
@@ -32,4 +35,5 @@ __all__ = [
     "linear",
     "max_pool2d",
     "upsample",
+    "squeeze_excite",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pycnn.ir import (
     AdaptivePool2d,
+    Arith,
     Conv2d,
     Linear,
     Op,
@@ -13,6 +14,7 @@ from pycnn.ir import (
     Upsample,
 )
 from pycnn.ops.act import ACTS
+from pycnn.ops.arith import KINDS
 from pycnn.ops.upsample import MODES
 from pycnn.planning.homes import Home, Rows
 
@@ -73,10 +75,6 @@ def upsample(op: Upsample, x: Shape, y: Shape) -> Params:
     return {"mode": MODES[op.mode, op.align_corners], **sizes, "factor_h": fh, "factor_w": fw}
 
 
-def windows(op: Pool2d | AdaptivePool2d | Upsample, x: Shape, y: Shape) -> Params:
-    return upsample(op, x, y) if isinstance(op, Upsample) else pool2d(op, x, y)
-
-
 def global_pool(x: Shape) -> Params:
     n, c, h, w = x
     return {"n": n, "h": h, "w": w, "c": c}
@@ -86,6 +84,30 @@ def rows(shape: Shape, x: Home, y: Home) -> Params:
     """add_act, elementwise, concat: rows of c."""
     r = Rows.of(shape)
     return {"pixels": r.count, "c": r.c, "ldx": x.ld, "ldy": y.ld}
+
+
+_EXCHANGED = {"sub": "rsub", "div": "rdiv", "rsub": "sub", "rdiv": "div"}
+
+
+def arith(op: Arith, y: Shape, exchanged: bool) -> Params:
+    """`exchanged`: the kernel's x is the second operand."""
+    r = Rows.of(y)
+    n = y[0] if len(y) > 2 else 1
+    kind = _EXCHANGED.get(op.kind, op.kind) if exchanged else op.kind
+    return {"n": n, "pixels": r.count // n, "c": r.c, "kind": KINDS[kind]}
+
+
+def repeats(shape: Shape, y: Shape, ld: int) -> Params:
+    """Strides of an operand whose rows lie `ld` apart; 0 where it repeats over y."""
+    full = (1,) * (len(y) - len(shape)) + tuple(shape)
+    r = Rows.of(full)
+    n = full[0] if len(y) > 2 else 1
+    pixels = r.count // n
+    return {
+        "bn": ld * pixels if n > 1 else 0,
+        "bp": ld if pixels > 1 else 0,
+        "bc": int(r.c > 1),
+    }
 
 
 def layout(shape: Shape, to_nchw: bool, ld: int) -> Params:

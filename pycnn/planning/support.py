@@ -7,6 +7,7 @@ import torch
 from pycnn.ir import (
     AdaptivePool2d,
     Add,
+    Arith,
     BatchNorm,
     Concat,
     Conv2d,
@@ -21,6 +22,8 @@ from pycnn.ir import (
     Reshape,
     Shape,
     Shapes,
+    Source,
+    TensorTable,
     Torch,
     Upsample,
     sources,
@@ -47,6 +50,8 @@ def why_torch(graph: Graph, node: Node, shapes: Shapes) -> str | None:
         return None if rank in (2, 3) else f"no kernel for {rank}-d inputs"
     if isinstance(op, (Add, Elementwise, Identity)):
         return None if rank in (2, 3, 4) else f"no kernel for {rank}-d inputs"
+    if isinstance(op, Arith):
+        return why_not_arith(op, inputs, output, graph.tensors)
     if isinstance(op, Concat):
         joins_channels = op.dim == (1 if rank == 4 else rank - 1) and rank in (2, 3, 4)
         return None if joins_channels else f"no kernel joins dimension {op.dim} of {rank}-d inputs"
@@ -62,3 +67,21 @@ def is_flatten(source: Shape, target: Shape) -> bool:
     if len(source) == 4 and len(target) == 2:
         return source[0] == target[0]
     return len(source) == 2 and len(target) == 4 and target == (*source, 1, 1)
+
+
+def why_not_arith(
+    op: Arith, inputs: list[Shape], output: Shape, tensors: TensorTable
+) -> str | None:
+    """Why the kernel does not take these operands: one has the result's shape, the other repeats whole axes."""
+    if len(output) not in (2, 3, 4):
+        return f"no kernel for {len(output)}-d operands"
+    shapes = [*inputs, *([tensors.shape(op.other)] if isinstance(op.other, Source) else [])]
+    if output not in shapes:
+        return f"both operands repeat: {' and '.join(str(list(s)) for s in shapes)}"
+    for shape in shapes:
+        full = (1,) * (len(output) - len(shape)) + tuple(shape)
+        pixels = full[2:] if len(output) == 4 else full[1:-1]
+        sizes = output[2:] if len(output) == 4 else output[1:-1]
+        if pixels != sizes and any(p != 1 for p in pixels):
+            return f"an operand of shape {list(shape)} repeats one image axis of {list(output)}"
+    return None

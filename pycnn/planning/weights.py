@@ -10,12 +10,14 @@ from torch import Tensor
 
 from pycnn import _C
 from pycnn.ir import (
+    Arith,
     BatchNorm,
     Conv2d,
     LayerNorm,
     Linear,
     Node,
     Norm,
+    Source,
     TensorTable,
     folded_weight,
     sources,
@@ -67,6 +69,9 @@ class Weights:
     def _pack(self, node: Node, kernel: str, params: dict[str, float]) -> Packed:
         op = node.op
         bias: Tensor | None
+        if isinstance(op, Arith):
+            assert isinstance(op.other, Source)
+            return Packed(_rows_of(self._tensors[op.other].detach(), op.rank), None)
         if isinstance(op, BatchNorm):
             weight, bias = _scale_shift(op.norm, self._tensors)
         elif isinstance(op, LayerNorm):
@@ -84,6 +89,12 @@ class Weights:
         _C.pack(name, kernel, params, weight.data_ptr(), packed.data_ptr())
         # A copy: a live bias edited in place would otherwise reach plans half-way through a call.
         return Packed(packed, None if bias is None else bias.detach().clone().contiguous())
+
+
+def _rows_of(t: Tensor, rank: int) -> Tensor:
+    """A copy of t, its axes filled up to `rank`, in NHWC order."""
+    t = t.reshape((1,) * (rank - t.dim()) + tuple(t.shape))
+    return (t.permute(0, 2, 3, 1) if rank == 4 else t).clone(memory_format=torch.contiguous_format)
 
 
 def _scale_shift(norm: Norm, tensors: TensorTable) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from pycnn.ir import Node
-from pycnn.planning.lower import Lowered, Step
+from pycnn.planning.lower import Lowered
+from pycnn.planning.lowering import Step
 from pycnn.planning.program import Program, Situation, Values, addresses
 from pycnn.planning.segments import Segment, TorchStep
 from pycnn.work import Work, work_of, work_of_torch

@@ -1,0 +1,99 @@
+// A row at a time; where no operand has gaps or repeats inside an image, an image (or all of them) is one row, split in
+// whole vectors. An activation that is not a clamp is a second pass over a piece that is still in L1.
+#include "ops/arith/simd.h"
+#include "base/simd/activate.h"
+#include "base/simd/gemm.h"
+
+namespace pycnn::PYCNN_ISA_NS {
+namespace {
+
+constexpr int64_t kPiece = 1024;  // floats: 12 KiB with both operands
+
+template <ArithKind kind>
+PYCNN_INLINE Vec apply(Vec x, Vec b) {
+  switch (kind) {
+    case ArithKind::kAdd:
+      return x + b;
+    case ArithKind::kSub:
+      return x - b;
+    case ArithKind::kMul:
+      return x * b;
+    case ArithKind::kDiv:
+      return x / b;
+    case ArithKind::kRsub:
+      return b - x;
+    default:
+      return b / x;
+  }
+}
+
+template <ArithKind kind>
+PYCNN_INLINE void piece(const ArithParams& p, const float* x, const float* b, float* y, int64_t n) {
+  const Vec lo = broadcast(clamp_lo(p.act)), hi = broadcast(clamp_hi(p.act));
+  const auto clamp = [&](Vec v) __attribute__((always_inline)) { return at_most(at_least(v, lo), hi); };
+  int64_t i = 0;
+  if (p.bc == 0) {
+    const Vec one = broadcast(*b);
+    for (; i + kLanes <= n; i += kLanes) store(y + i, clamp(apply<kind>(load(x + i), one)));
+    if (i < n) store_first(y + i, clamp(apply<kind>(load_first(x + i, n - i), one)), n - i);
+    return;
+  }
+  for (; i + kLanes <= n; i += kLanes) store(y + i, clamp(apply<kind>(load(x + i), load(b + i))));
+  if (i < n) store_first(y + i, clamp(apply<kind>(load_first(x + i, n - i), load_first(b + i, n - i))), n - i);
+}
+
+template <ArithKind kind>
+PYCNN_INLINE void row(const ArithParams& p, const float* x, const float* b, float* y, int64_t n) {
+  if (is_clamp(p.act)) return piece<kind>(p, x, b, y, n);
+  for (int64_t i = 0; i < n; i += kPiece) {
+    const int64_t size = n - i < kPiece ? n - i : kPiece;
+    piece<kind>(p, x + i, b + i * p.bc, y + i, size);
+    activate_rows(y + i, size, 1, size, p.act, static_cast<float>(p.act_param));
+  }
+}
+
+template <ArithKind kind>
+PYCNN_INLINE void rows(const ArithParams& p, const float* x, const float* b, float* y, Worker worker) {
+  const int64_t all = p.n * p.pixels * p.c;
+  const bool dense = p.ldx == p.c && p.ldy == p.c;
+  const bool same = p.bc == 1 && (p.pixels == 1 || p.bp == p.c) && (p.n == 1 || p.bn == p.pixels * p.c);
+  const bool one = p.bc == 0 && (p.pixels == 1 || p.bp == 0) && (p.n == 1 || p.bn == 0);
+  if (dense && (same || one)) {
+    const Range vectors = share((all + kLanes - 1) / kLanes, worker);
+    const int64_t begin = vectors.begin * kLanes, end = vectors.end * kLanes < all ? vectors.end * kLanes : all;
+    if (begin < end) row<kind>(p, x + begin, b + begin * p.bc, y + begin, end - begin);
+    return;
+  }
+  const Range mine = share(p.n * p.pixels, worker);
+  for (int64_t i = mine.begin; i < mine.end; ++i)
+    row<kind>(p, x + i * p.ldx, b + i / p.pixels * p.bn + i % p.pixels * p.bp, y + i * p.ldy, p.c);
+}
+
+void run(const ArithParams& p, const Ptrs& ptrs, Worker worker) {
+  const float scalar = static_cast<float>(p.scalar);
+  const float* b = ptrs.residual ? ptrs.residual : ptrs.w ? ptrs.w : &scalar;
+  switch (p.kind) {
+    case ArithKind::kAdd:
+      return rows<ArithKind::kAdd>(p, ptrs.x, b, ptrs.y, worker);
+    case ArithKind::kSub:
+      return rows<ArithKind::kSub>(p, ptrs.x, b, ptrs.y, worker);
+    case ArithKind::kMul:
+      return rows<ArithKind::kMul>(p, ptrs.x, b, ptrs.y, worker);
+    case ArithKind::kDiv:
+      return rows<ArithKind::kDiv>(p, ptrs.x, b, ptrs.y, worker);
+    case ArithKind::kRsub:
+      return rows<ArithKind::kRsub>(p, ptrs.x, b, ptrs.y, worker);
+    case ArithKind::kRdiv:
+      return rows<ArithKind::kRdiv>(p, ptrs.x, b, ptrs.y, worker);
+  }
+}
+
+const char* why_not(const ArithParams&, const Machine& m) { return why_not_isa(kIsa, m); }
+
+}  // namespace
+
+extern const ArithKernel arith_rows{
+    "arith_rows_f32_" PYCNN_ISA_SUFFIX, why_not, no_weights<ArithParams>, pack_nothing<ArithParams>,
+    no_workspace<ArithParams>,          run};
+
+}  // namespace pycnn::PYCNN_ISA_NS

@@ -1,0 +1,71 @@
+"""Converters of arithmetic: tensors of one shape or broadcast, tensors of the model, numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..ir import Add, Arith, Dim, Source
+from .builder import Builder, Unsupported, Value, fp32_value
+from .table import converts
+
+_EXCHANGED = {"sub": "rsub", "div": "rdiv", "rsub": "sub", "rdiv": "div"}
+
+
+@converts("add", "__add__", "__radd__", "__iadd__")
+def add(g: Builder, input: Any, other: Any, *, alpha: float = 1) -> Value:
+    if alpha != 1:
+        raise Unsupported(f"add: alpha={alpha} is run by torch")
+    return _emit(g, "add", input, other)
+
+
+@converts("sub", "subtract", "__sub__", "__isub__")
+def sub(g: Builder, input: Any, other: Any, *, alpha: float = 1) -> Value:
+    if alpha != 1:
+        raise Unsupported(f"sub: alpha={alpha} is run by torch")
+    return _emit(g, "sub", input, other)
+
+
+@converts("rsub", "__rsub__")
+def rsub(g: Builder, input: Any, other: Any, *, alpha: float = 1) -> Value:
+    if alpha != 1:
+        raise Unsupported(f"rsub: alpha={alpha} is run by torch")
+    return _emit(g, "rsub", input, other)
+
+
+@converts("mul", "multiply", "__mul__", "__rmul__", "__imul__")
+def mul(g: Builder, input: Any, other: Any) -> Value:
+    return _emit(g, "mul", input, other)
+
+
+@converts("div", "divide", "true_divide", "__truediv__", "__itruediv__")
+def div(g: Builder, input: Any, other: Any, *, rounding_mode: str | None = None) -> Value:
+    if rounding_mode is not None:
+        raise Unsupported(f"div: rounding_mode={rounding_mode!r} is run by torch")
+    return _emit(g, "div", input, other)
+
+
+@converts("__rtruediv__", "__rdiv__")
+def rdiv(g: Builder, input: Any, other: Any) -> Value:
+    return _emit(g, "rdiv", input, other)
+
+
+def _emit(g: Builder, kind: str, a: Any, b: Any) -> Value:
+    if not isinstance(a, Value):
+        a, b, kind = b, a, _EXCHANGED.get(kind, kind)
+    x = fp32_value(a, f"{kind}: the first operand")
+    if isinstance(b, Value):
+        y = fp32_value(b, f"{kind}: the second operand")
+        if kind == "add" and x.shape == y.shape:
+            return g.emit(Add(), x, y)
+        return g.emit(Arith(kind, rank=max(x.rank, y.rank)), x, y)
+    if isinstance(b, Source):
+        if g.tensors[b].dtype != torch.float32:
+            raise Unsupported(
+                f"{kind}: {b} is {g.tensors[b].dtype}, the kernels take torch.float32"
+            )
+        return g.emit(Arith(kind, b, x.rank), x)
+    if isinstance(b, Dim) or type(b) not in (int, float):
+        raise Unsupported(f"{kind}: an operand is a {type(b).__name__} that is no plain number")
+    return g.emit(Arith(kind, float(b), x.rank), x)

@@ -1,0 +1,123 @@
+"""Converters of operations with weights: convolution, linear layer, norms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from ..ir import BatchNorm, Conv2d, Dim, LayerNorm, Linear, Norm, Source
+from .builder import (
+    Builder,
+    Unsupported,
+    Value,
+    fp32_source,
+    fp32_value,
+    map_value,
+    pair,
+)
+from .table import converts
+
+
+@converts("conv2d")
+def conv2d(
+    g: Builder,
+    input: Value,
+    weight: Source,
+    bias: Source | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Value:
+    x = map_value(input, "conv2d: x")
+    fp32_source(g, weight, "conv2d: weight", axes=4)
+    k, _, *kernel = g.tensors.shape(weight)
+    fp32_source(g, bias, "conv2d: bias", size=k)
+    strides, dilations = pair(stride), pair(dilation)
+    if groups < 1 or k % groups:
+        raise Unsupported(f"conv2d: groups={groups} does not divide k={k}")
+    if padding == "same":
+        if strides != (1, 1):
+            raise Unsupported(f"conv2d: padding='same' with stride {strides}")
+        total = [d * (k - 1) for d, k in zip(dilations, kernel, strict=True)]
+        top, left = (t // 2 for t in total)
+        pads = (top, left, total[0] - top, total[1] - left)
+    else:
+        ph, pw = (0, 0) if padding == "valid" else pair(padding)
+        pads = (ph, pw, ph, pw)
+    return g.emit(Conv2d(weight, bias, strides, pads, dilations, groups), x)
+
+
+@converts("linear")
+def linear(g: Builder, input: Value, weight: Source, bias: Source | None = None) -> Value:
+    x = fp32_value(input, "linear: x")
+    fp32_source(g, weight, "linear: weight", axes=2)
+    fp32_source(g, bias, "linear: bias", size=g.tensors.shape(weight)[0])
+    if x.rank < 2:
+        raise Unsupported(f"linear: x has {x.rank} axes, the kernels take at least 2")
+    return g.emit(Linear(weight, bias), x)
+
+
+@converts("batch_norm", where=(F,))
+def batch_norm(
+    g: Builder,
+    input: Value,
+    running_mean: Source | None,
+    running_var: Source | None,
+    weight: Source | None = None,
+    bias: Source | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Value:
+    if training or running_mean is None or running_var is None:
+        raise Unsupported(
+            "batch_norm: uses the statistics of the batch",
+            writes=training and running_mean is not None,
+        )
+    x = fp32_value(input, "batch_norm: x")
+    if x.rank < 2:
+        raise Unsupported(f"batch_norm: x has {x.rank} axes")
+    tensors = {"mean": running_mean, "var": running_var, "weight": weight, "bias": bias}
+    for name, tensor in tensors.items():
+        fp32_source(g, tensor, f"batch_norm: {name}", size=x.shape[1])
+    return g.emit(BatchNorm(Norm(running_mean, running_var, weight, bias, eps)), x)
+
+
+@converts("batch_norm", where=(torch,))
+def torch_batch_norm(
+    g: Builder,
+    input: Value,
+    weight: Source | None,
+    bias: Source | None,
+    running_mean: Source | None,
+    running_var: Source | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    cudnn_enabled: bool,
+) -> Value:
+    return batch_norm(g, input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+@converts("layer_norm", where=(F,))
+def layer_norm(
+    g: Builder,
+    input: Value,
+    normalized_shape: Sequence[int],
+    weight: Source | None = None,
+    bias: Source | None = None,
+    eps: float = 1e-5,
+) -> Value:
+    x = fp32_value(input, "layer_norm: x")
+    if len(normalized_shape) != 1 or isinstance(normalized_shape[0], Dim):
+        raise Unsupported(f"layer_norm: over {tuple(normalized_shape)}, not the channels alone")
+    if weight is None and bias is not None:
+        raise Unsupported("layer_norm: a bias without a weight is run by torch")
+    c = int(normalized_shape[0])
+    for name, tensor in (("weight", weight), ("bias", bias)):
+        fp32_source(g, tensor, f"layer_norm: {name}", size=c)
+    return g.emit(LayerNorm(c, weight, bias, eps), x)

@@ -1,0 +1,99 @@
+"""Operations with weights: convolution, linear layer, batch norm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .dim import Shape
+from .op import Act, Int2, Op, Pads
+from .shape_rules import ShapeError, check_rank, check_same, window_count
+from .source import Source, TensorTable
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Batch norm with running statistics: y = (x - mean) / sqrt(var + eps) * weight + bias, per channel."""
+
+    mean: Source
+    var: Source
+    weight: Source | None = None
+    bias: Source | None = None
+    eps: float = 1e-5
+
+
+@dataclass(frozen=True)
+class Conv2d(Op):
+    """y = act(norms(conv2d(pad(x), weight) + bias) + residual).
+
+    Inputs: x [n, c, h, w], and with `has_residual` r [n, k, oh, ow].  `norms` are folded into weight and bias by
+    `folded_weight`.  `weight_shape` is set where the tensor is a Linear's [k, c*kh*kw], to be viewed as
+    [k, c, kh, kw].
+    """
+
+    name: ClassVar[str] = "conv2d"
+    arity: ClassVar[tuple[int, int]] = (1, 2)
+    weight: Source
+    bias: Source | None = None
+    stride: Int2 = (1, 1)
+    padding: Pads = (0, 0, 0, 0)
+    dilation: Int2 = (1, 1)
+    groups: int = 1
+    norms: tuple[Norm, ...] = ()
+    act: Act = Act()
+    has_residual: bool = False
+    weight_shape: tuple[int, int, int, int] | None = None
+
+    def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
+        n, c, h, w = check_rank(shapes[0], 4, self.name)
+        k, group_c, kh, kw = self.weight_shape or tensors.shape(self.weight)
+        if k * group_c * kh * kw != math.prod(tensors.shape(self.weight)):
+            raise ShapeError(f"conv2d: {self.weight} cannot be viewed as {[k, group_c, kh, kw]}")
+        if group_c * self.groups != c:
+            raise ShapeError(
+                f"conv2d: x has c={c}, the weight takes {group_c} * groups={self.groups}"
+            )
+        top, left, bottom, right = self.padding
+        oh = window_count(h + top + bottom, kh, self.stride[0], self.dilation[0], self.name)
+        ow = window_count(w + left + right, kw, self.stride[1], self.dilation[1], self.name)
+        if self.has_residual:
+            check_same(shapes[1], (n, k, oh, ow), "conv2d: residual")
+        return ((n, k, oh, ow),)
+
+
+@dataclass(frozen=True)
+class BatchNorm(Op):
+    """Batch norm with running statistics that no convolution took: x [n, c, ...]."""
+
+    name: ClassVar[str] = "batch_norm"
+    norm: Norm
+
+    def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
+        c = tensors.shape(self.norm.mean)[0]
+        if len(shapes[0]) < 2 or shapes[0][1] != c:
+            raise ShapeError(f"batch_norm: x has shape {list(shapes[0])}, running_mean has c={c}")
+        return (shapes[0],)
+
+
+@dataclass(frozen=True)
+class Linear(Op):
+    """y = act(norms(x weightᵀ + bias) + residual); x [..., c], weight [k, c]."""
+
+    name: ClassVar[str] = "linear"
+    arity: ClassVar[tuple[int, int]] = (1, 2)
+    weight: Source
+    bias: Source | None = None
+    norms: tuple[Norm, ...] = ()
+    act: Act = Act()
+    has_residual: bool = False
+
+    def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
+        k, c = tensors.shape(self.weight)
+        if not shapes[0] or shapes[0][-1] != c:
+            raise ShapeError(f"linear: x has shape {list(shapes[0])}, the weight takes c={c}")
+        out = (*shapes[0][:-1], k)
+        if self.has_residual:
+            check_same(shapes[1], out, "linear: residual")
+        return (out,)

@@ -1,0 +1,78 @@
+"""Operations that move or keep elements."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .dim import Shape
+from .op import Op, Pads
+from .shape_rules import ShapeError, check_same
+from .source import TensorTable
+
+
+@dataclass(frozen=True)
+class Concat(Op):
+    """Join along `dim` (not negative)."""
+
+    name: ClassVar[str] = "concat"
+    arity: ClassVar[tuple[int, int]] = (1, 1 << 30)
+    dim: int = 1
+
+    def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
+        first, d = shapes[0], self.dim
+        for shape in shapes[1:]:
+            check_same(
+                (*shape[:d], first[d], *shape[d + 1 :]), first, f"concat(dim={d}): an operand"
+            )
+        return ((*first[:d], sum(shape[d] for shape in shapes), *first[d + 1 :]),)
+
+
+@dataclass(frozen=True)
+class Flatten(Op):
+    """Merge the axes start..end (both inclusive, not negative) into one."""
+
+    name: ClassVar[str] = "flatten"
+    start: int
+    end: int
+
+    def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
+        x = shapes[0]
+        return ((*x[: self.start], math.prod(x[self.start : self.end + 1]), *x[self.end + 1 :]),)
+
+
+@dataclass(frozen=True)
+class Reshape(Op):
+    """The same elements in NCHW order under another shape; one entry may be -1."""
+
+    name: ClassVar[str] = "reshape"
+    shape: tuple[int, ...]
+
+    def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
+        known, numel = math.prod(s for s in self.shape if s != -1), math.prod(shapes[0])
+        out = tuple(numel // known if s == -1 and known else s for s in self.shape)
+        if math.prod(out) != numel or -1 in out:
+            raise ShapeError(f"reshape: {list(shapes[0])} does not fit {list(self.shape)}")
+        return (out,)
+
+
+@dataclass(frozen=True)
+class Pad(Op):
+    """Constant padding of the two last axes; no entry is negative."""
+
+    name: ClassVar[str] = "pad"
+    pads: Pads
+    value: float = 0.0
+
+    def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
+        (*outer, h, w), (top, left, bottom, right) = shapes[0], self.pads
+        return ((*outer, h + top + bottom, w + left + right),)
+
+
+@dataclass(frozen=True)
+class Identity(Op):
+    """y = x: dropout in eval, contiguous, clone, nn.Identity."""
+
+    name: ClassVar[str] = "identity"

@@ -1,0 +1,188 @@
+"""How each op of the IR becomes steps of a plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import singledispatch
+
+from pycnn.ir import (
+    AdaptivePool2d,
+    Add,
+    Arith,
+    BatchNorm,
+    Concat,
+    Conv2d,
+    Elementwise,
+    Flatten,
+    Identity,
+    LayerNorm,
+    Linear,
+    Node,
+    Op,
+    Pool2d,
+    Reshape,
+    Source,
+    Upsample,
+    resolve,
+)
+from pycnn.planning import params as fields
+from pycnn.planning.homes import Home, Rows, is_alias
+from pycnn.planning.lowering import Lowering
+from pycnn.planning.params import Params
+
+
+def lower_node(work: Lowering, node: Node) -> None:
+    """Add the steps of one node; none where its output is its input's bytes."""
+    if is_alias(node, work.shapes) and work.homes.root(node.outputs[0]) != node.outputs[0]:
+        return
+    lower_op(resolve(node.op, work.shapes), work, node)
+
+
+@singledispatch
+def lower_op(op: Op, work: Lowering, node: Node) -> None:
+    """Add the steps of `node`, whose op without Dims is `op`."""
+    raise NotImplementedError(f"no lowering of {op.name}")
+
+
+@lower_op.register
+def _conv2d(op: Conv2d, work: Lowering, node: Node) -> None:
+    shape, y_shape = work.shapes[node.inputs[0]], work.shapes[node.outputs[0]]
+    params = fields.conv2d(op, shape, y_shape, work.tensors)
+    _convolve(work, node, params, op.has_residual)
+
+
+@lower_op.register
+def _batch_norm(op: BatchNorm, work: Lowering, node: Node) -> None:
+    _convolve(work, node, fields.batch_norm(work.shapes[node.inputs[0]]), False)
+
+
+def _convolve(work: Lowering, node: Node, params: Params, has_residual: bool) -> None:
+    x = work.homes[node.inputs[0]]
+    # A stem reads NCHW itself; more channels are worth one copy to NHWC.
+    direct = x.nchw and params["c"] // params["groups"] < 8 and params["groups"] == 1
+    if x.nchw and not direct:
+        x = work.nhwc(node.inputs[0], node)
+    _dense("conv2d", work, node, {**params, "x_nchw": int(x.nchw)}, x, has_residual)
+
+
+@lower_op.register
+def _linear(op: Linear, work: Lowering, node: Node) -> None:
+    params = fields.linear(op, work.shapes[node.inputs[0]], work.shapes[node.outputs[0]])
+    _dense("linear", work, node, params, work.homes[node.inputs[0]], op.has_residual)
+
+
+def _dense(
+    name: str, work: Lowering, node: Node, params: Params, x: Home, has_residual: bool
+) -> None:
+    y = work.homes[node.outputs[0]]
+    residual = work.nhwc(node.inputs[1], node) if has_residual else None
+    if residual is not None:
+        params = {**params, "ldr": residual.ld}
+    work.emit(name, node, {**params, **lds(x, y)}, x, y, residual, weighted=True)
+
+
+@lower_op.register
+def _pool2d(op: Pool2d, work: Lowering, node: Node) -> None:
+    _pool(op, work, node)
+
+
+@lower_op.register
+def _adaptive_pool2d(op: AdaptivePool2d, work: Lowering, node: Node) -> None:
+    if op.mode != "avg" or op.output_size != (1, 1):
+        _pool(op, work, node)
+        return
+    x, y = work.nhwc(node.inputs[0], node), work.homes[node.outputs[0]]
+    params = fields.global_pool(work.shapes[node.inputs[0]])
+    work.emit("global_pool", node, {**params, **lds(x, y)}, x, y)
+
+
+def _pool(op: Pool2d | AdaptivePool2d, work: Lowering, node: Node) -> None:
+    x, y = work.nhwc(node.inputs[0], node), work.homes[node.outputs[0]]
+    params = fields.pool2d(op, work.shapes[node.inputs[0]], work.shapes[node.outputs[0]])
+    work.emit("pool2d", node, {**params, **lds(x, y)}, x, y)
+
+
+@lower_op.register
+def _upsample(op: Upsample, work: Lowering, node: Node) -> None:
+    x, y = work.nhwc(node.inputs[0], node), work.homes[node.outputs[0]]
+    params = fields.upsample(op, work.shapes[node.inputs[0]], work.shapes[node.outputs[0]])
+    work.emit("upsample", node, {**params, **lds(x, y)}, x, y)
+
+
+@lower_op.register
+def _layer_norm(op: LayerNorm, work: Lowering, node: Node) -> None:
+    x, y = work.homes[node.inputs[0]], work.homes[node.outputs[0]]
+    params = {**fields.rows(work.shapes[node.inputs[0]], x, y), "eps": op.eps}
+    work.emit("layer_norm", node, params, x, y, weighted=op.weight is not None)
+
+
+@lower_op.register
+def _add(op: Add, work: Lowering, node: Node) -> None:
+    x, r = (work.nhwc(v, node) for v in node.inputs)
+    y = work.homes[node.outputs[0]]
+    params = {**fields.rows(work.shapes[node.inputs[0]], x, y), "ldr": r.ld}
+    work.emit("add_act", node, {**params, **fields.act_fields(op)}, x, y, r)
+
+
+@lower_op.register
+def _arith(op: Arith, work: Lowering, node: Node) -> None:
+    y, out = work.homes[node.outputs[0]], work.shapes[node.outputs[0]]
+    full = next(i for i, v in enumerate(node.inputs) if work.shapes[v] == out)
+    x = work.nhwc(node.inputs[full], node)
+    params = {**fields.arith(op, out, exchanged=full == 1), **lds(x, y), **fields.act_fields(op)}
+    if isinstance(op.other, Source):
+        shape = work.tensors.shape(op.other)
+        params |= fields.repeats(shape, out, Rows.of((1,) * (len(out) - len(shape)) + shape).c)
+        work.emit("arith", node, params, x, y, weighted=True)
+    elif op.other is not None:
+        work.emit("arith", node, {**params, "scalar": float(op.other)}, x, y)
+    else:
+        b = node.inputs[1 - full]
+        r = work.nhwc(b, node)
+        work.emit("arith", node, {**params, **fields.repeats(work.shapes[b], out, r.ld)}, x, y, r)
+
+
+@lower_op.register
+def _elementwise(op: Elementwise, work: Lowering, node: Node) -> None:
+    x, y = work.nhwc(node.inputs[0], node), work.homes[node.outputs[0]]
+    params = {**fields.rows(work.shapes[node.inputs[0]], x, y), **fields.act_fields(op)}
+    work.emit("elementwise", node, params, x, y)
+
+
+@lower_op.register
+def _concat(op: Concat, work: Lowering, node: Node) -> None:
+    y, offset = work.homes[node.outputs[0]], 0
+    for v in node.inputs:
+        target = replace(y, offset=y.offset + offset)
+        x = work.nhwc(v, node)
+        if (x.kind, x.index, x.offset) != (target.kind, target.index, target.offset):
+            work.emit("concat", node, fields.rows(work.shapes[v], x, target), x, target)
+        offset += Rows.of(work.shapes[v]).c
+
+
+@lower_op.register(Flatten)
+@lower_op.register(Reshape)
+@lower_op.register(Identity)
+def _reshape(op: Op, work: Lowering, node: Node) -> None:
+    """The same elements in NCHW order as rows of another width; or an NCHW input as it is, in NHWC."""
+    x, y = work.homes[node.inputs[0]], work.homes[node.outputs[0]]
+    shape, out = work.shapes[node.inputs[0]], work.shapes[node.outputs[0]]
+    if x.nchw and len(out) == 4:
+        work.emit("layout", node, fields.layout(out, False, y.ld), x, y)
+        return
+    n = shape[0]
+    width = Rows.of(shape).count * Rows.of(shape).c // n
+    if len(shape) == 4 and not x.nchw:
+        flat = y if y.ld == width else work.buffer(n * width, width)
+        work.emit("layout", node, fields.layout(shape, True, x.ld), x, flat)
+        if flat is y:
+            return
+        x = flat
+    else:
+        x = replace(x, ld=width if x.nchw else x.ld)
+    work.emit("concat", node, {"pixels": n, "c": width, **lds(x, y)}, x, y)
+
+
+def lds(x: Home, y: Home) -> Params:
+    """The pixel strides of one operand and the result."""
+    return {"ldx": x.ld, "ldy": y.ld}

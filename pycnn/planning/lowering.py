@@ -1,0 +1,89 @@
+"""A plan under construction: its steps, and where their operands lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pycnn.ir import Node, Shapes, TensorTable
+from pycnn.planning import params as fields
+from pycnn.planning.homes import Home, Homes, Rows, pixel_stride, same_memory
+from pycnn.planning.params import Params
+from pycnn.planning.segments import Segment
+from pycnn.planning.settings import Settings
+from pycnn.planning.weights import Packed, Weights
+
+
+@dataclass(frozen=True)
+class Step:
+    """One kernel call; homes say where its operands lie."""
+
+    op: str
+    kernel: str
+    params: Params
+    node: Node
+    x: Home
+    y: Home
+    residual: Home | None = None
+    packed: Packed | None = None
+
+
+@dataclass
+class Lowering:
+    """What the lowering of each op (lower_ops.py) adds its steps to."""
+
+    segment: Segment
+    shapes: Shapes
+    homes: Homes
+    tensors: TensorTable
+    weights: Weights
+    settings: Settings
+    steps: list[Step] = field(default_factory=list)
+    converted: dict[int, Home] = field(default_factory=dict)  # NCHW inputs copied to NHWC
+    extra: int = 0
+
+    def emit(
+        self,
+        op: str,
+        node: Node,
+        params: Params,
+        x: Home,
+        y: Home,
+        residual: Home | None = None,
+        weighted: bool = False,
+    ) -> None:
+        params = self.settings.complete(op, params)
+        kernel = self.settings.choose(op, params)
+        packed = self.weights.get(node, kernel, params) if weighted else None
+        self.steps.append(Step(op, kernel, params, node, x, y, residual, packed))
+
+    def buffer(self, floats: int, ld: int) -> Home:
+        """A fresh arena buffer that belongs to no value."""
+        self.extra += 1
+        self.homes.buffers[-self.extra] = floats
+        return Home("arena", -self.extra, ld)
+
+    def nhwc(self, value: int, node: Node) -> Home:
+        """The value's home, an NCHW input copied once."""
+        home = self.homes[value]
+        if not home.nchw:
+            return home
+        if value not in self.converted:
+            shape = self.shapes[value]
+            ld = pixel_stride(shape[1])
+            made = self.buffer(Rows.of(shape).count * ld, ld)
+            self.emit("layout", node, fields.layout(shape, False, ld), home, made)
+            self.converted[value] = made
+        return self.converted[value]
+
+    def deliver(self, index: int, value: int, channels_last: bool) -> None:
+        """The last copy of an output that does not lie in its tensor yet."""
+        home, shape = self.homes[value], self.shapes[value]
+        node = next(n for n in self.segment.nodes if value in n.outputs)
+        if home.kind == "output" and home.index == index:
+            return
+        rows = Rows.of(shape)
+        target = Home("output", index, rows.c)
+        if len(shape) == 4 and not channels_last and not same_memory(shape):
+            self.emit("layout", node, fields.layout(shape, True, home.ld), home, target)
+        else:
+            self.emit("concat", node, fields.rows(shape, home, target), home, target)
