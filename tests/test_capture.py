@@ -116,7 +116,7 @@ CALLS: list[tuple[str, Callable[[Tensor], Tensor], dict[str, int]]] = [
     ("radd", lambda x: x.__radd__(x), {"add": 1, "torch": 0}),
     ("add, alpha", lambda x: torch.add(x, x, alpha=2), {"add": 0, "torch": 1}),
     ("add, scalar", lambda x: x + 1, {"add": 0, "arith": 1, "torch": 0}),
-    ("add, broadcast", lambda x: x + x[:, :1], {"add": 0, "arith": 1, "torch": 1}),
+    ("add, broadcast", lambda x: x + x[:, :1], {"add": 0, "arith": 1, "slice": 1, "torch": 0}),
     ("pad", lambda x: F.pad(x, (1, 2, 0, 3), value=0.5), {"pad": 1, "torch": 0}),
     ("pad, width", lambda x: nn.ZeroPad2d((1, 1, 0, 0))(x), {"pad": 1, "torch": 0}),
     ("pad, crop", lambda x: F.pad(x, (-1, 1)), {"pad": 0, "torch": 1}),

@@ -42,6 +42,7 @@ from .calls import (
     storage,
     torch_op,
 )
+from .pieces import PIECES, record_pieces
 from .table import CONVERTERS, MAY_ALIAS
 
 
@@ -217,6 +218,10 @@ class Trace:
                 return
             except Unsupported as refusal:
                 reason = str(refusal)
+        if call.func in PIECES:
+            reason = record_pieces(self, call, new)
+            if not reason:
+                return
         for twin in targets:
             self._check_writable(twin, call)
         self._add_torch(call, new, targets, reason, writes)

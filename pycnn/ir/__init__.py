@@ -49,6 +49,7 @@ from .ops import (
     Pool2d,
     Ref,
     Reshape,
+    Slice,
     Torch,
     Upsample,
 )
@@ -104,6 +105,7 @@ __all__ = [
     "ShapeError",
     "Shapes",
     "Size",
+    "Slice",
     "Source",
     "TensorTable",
     "Torch",

@@ -126,6 +126,11 @@ def _concat(op: ops.Concat, x: Sequence[Tensor], tensors: TensorTable) -> Tensor
 
 
 @run_op.register
+def _slice(op: ops.Slice, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    return x[0].narrow(op.dim, op.start, op.stop - op.start)
+
+
+@run_op.register
 def _flatten(op: ops.Flatten, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
     return x[0].flatten(op.start, op.end)
 

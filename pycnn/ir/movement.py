@@ -31,6 +31,22 @@ class Concat(Op):
 
 
 @dataclass(frozen=True)
+class Slice(Op):
+    """Entries start .. stop (not negative, stop excluded) along `dim` (not negative)."""
+
+    name: ClassVar[str] = "slice"
+    dim: int
+    start: int
+    stop: int
+
+    def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
+        x, d = shapes[0], self.dim
+        if not 0 <= self.start < self.stop <= x[d]:
+            raise ShapeError(f"slice: {self.start}:{self.stop} of axis {d} of {list(x)}")
+        return ((*x[:d], self.stop - self.start, *x[d + 1 :]),)
+
+
+@dataclass(frozen=True)
 class Flatten(Op):
     """Merge the axes start..end (both inclusive, not negative) into one."""
 

@@ -1,7 +1,7 @@
 """All operations of the IR, from their files."""
 
 from .dense import BatchNorm, Conv2d, Linear, Norm
-from .movement import Concat, Flatten, Identity, Pad, Reshape
+from .movement import Concat, Flatten, Identity, Pad, Reshape, Slice
 from .op import Act, Int2, Mode, Op, Pads, Ref, Torch
 from .pointwise import Add, Arith, Elementwise
 from .pooling import AdaptivePool2d, Pool2d, Upsample
@@ -27,6 +27,7 @@ __all__ = [
     "Pool2d",
     "Ref",
     "Reshape",
+    "Slice",
     "Torch",
     "Upsample",
 ]

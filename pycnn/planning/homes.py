@@ -7,9 +7,9 @@ floats apart, so that a value may be a channel slice of a wider buffer, and a jo
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from pycnn.ir import Concat, Flatten, Identity, Node, Reshape, Shape, Shapes
+from pycnn.ir import Concat, Flatten, Identity, Node, Reshape, Shape, Shapes, Slice
 from pycnn.planning.segments import Segment
 
 FLOAT = 4
@@ -58,6 +58,9 @@ class Homes:
     shapes: Shapes
     of: dict[int, Home] = field(default_factory=dict)
     alias: dict[int, int] = field(default_factory=dict)  # value -> the value whose bytes it is
+    start: dict[int, int] = field(
+        default_factory=dict
+    )  # slice -> its first float in a row of `alias`
     buffers: dict[int, int] = field(default_factory=dict)  # arena key -> floats
 
     def root(self, value: int) -> int:
@@ -66,13 +69,18 @@ class Homes:
         return value
 
     def __getitem__(self, value: int) -> Home:
-        return self.of[self.root(value)]
+        offset = 0
+        while value in self.alias:
+            offset += self.start.get(value, 0)
+            value = self.alias[value]
+        home = self.of[value]
+        return replace(home, offset=home.offset + offset) if offset else home
 
 
 def is_alias(node: Node, shapes: Shapes) -> bool:
-    """Whether the node's output is its input's bytes."""
+    """Whether the node's output is its input's bytes, or some of each of its rows."""
     source, target = shapes[node.inputs[0]], shapes[node.outputs[0]]
-    if isinstance(node.op, Identity) or (
+    if isinstance(node.op, (Identity, Slice)) or (
         isinstance(node.op, (Flatten, Reshape)) and source == target
     ):
         return True
@@ -91,11 +99,14 @@ def assign(
         made.update((v, node) for v in node.outputs)
         if is_alias(node, shapes) and not homes.of.get(homes.root(node.inputs[0]), _NONE).nchw:
             homes.alias[node.outputs[0]] = node.inputs[0]
+            if isinstance(node.op, Slice):
+                homes.start[node.outputs[0]] = node.op.start
     slices = _join_in_place(segment, homes)
     for i, v in enumerate(segment.outputs):
         root = homes.root(v)
         direct = formats.get(v, False) or same_memory(shapes[v])
-        if direct and root in made and root not in slices and root not in homes.of:
+        whole = math.prod(shapes[root]) == math.prod(shapes[v])  # not a slice of its root
+        if direct and whole and root in made and root not in slices and root not in homes.of:
             homes.of[root] = Home("output", i, Rows.of(shapes[root]).c)
     for v in reversed(made):
         if v not in homes.alias:

@@ -21,6 +21,7 @@ from pycnn.ir import (
     Op,
     Pool2d,
     Reshape,
+    Slice,
     Source,
     Upsample,
     resolve,
@@ -158,6 +159,14 @@ def _concat(op: Concat, work: Lowering, node: Node) -> None:
         if (x.kind, x.index, x.offset) != (target.kind, target.index, target.offset):
             work.emit("concat", node, fields.rows(work.shapes[v], x, target), x, target)
         offset += Rows.of(work.shapes[v]).c
+
+
+@lower_op.register
+def _slice(op: Slice, work: Lowering, node: Node) -> None:
+    """Of an NCHW input; a slice of rows is where its rows are."""
+    x, y = work.nhwc(node.inputs[0], node), work.homes[node.outputs[0]]
+    source = replace(x, offset=x.offset + op.start)
+    work.emit("concat", node, fields.rows(work.shapes[node.outputs[0]], source, y), source, y)
 
 
 @lower_op.register(Flatten)

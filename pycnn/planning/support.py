@@ -22,6 +22,7 @@ from pycnn.ir import (
     Reshape,
     Shape,
     Shapes,
+    Slice,
     Source,
     TensorTable,
     Torch,
@@ -52,6 +53,9 @@ def why_torch(graph: Graph, node: Node, shapes: Shapes) -> str | None:
         return None if rank in (2, 3, 4) else f"no kernel for {rank}-d inputs"
     if isinstance(op, Arith):
         return why_not_arith(op, inputs, output, graph.tensors)
+    if isinstance(op, Slice):
+        of_channels = op.dim == (1 if rank == 4 else rank - 1) and rank in (2, 3, 4)
+        return None if of_channels else f"no kernel slices dimension {op.dim} of {rank}-d inputs"
     if isinstance(op, Concat):
         joins_channels = op.dim == (1 if rank == 4 else rank - 1) and rank in (2, 3, 4)
         return None if joins_channels else f"no kernel joins dimension {op.dim} of {rank}-d inputs"
