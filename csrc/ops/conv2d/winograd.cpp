@@ -49,28 +49,40 @@ int64_t packed_size(const Conv2dParams& p) {
   return Sizes<M>::kPoints * p.groups * group_panels(p) * p.group_c() * kLanes;
 }
 
-// [group][point][panel][c][kLanes], G g G^T in fp64, zero past the last output.
+// u[point][lane] = G g G^T of the filters of one panel and input channel, in fp64; g[tap][lane].
+template <int M>
+void transform_filters(const double (&g)[9][kLanes], double (&u)[Sizes<M>::kPoints][kLanes]) {
+  using W = Winograd<M>;
+  double half[W::kIn][3][kLanes];
+  for (int i = 0; i < W::kIn; ++i)
+    for (int j = 0; j < 3; ++j)
+      for (int lane = 0; lane < kLanes; ++lane)
+        half[i][j][lane] =
+            W::filter(i, 0) * g[j][lane] + W::filter(i, 1) * g[3 + j][lane] + W::filter(i, 2) * g[6 + j][lane];
+  for (int i = 0; i < W::kIn; ++i)
+    for (int j = 0; j < W::kIn; ++j)
+      for (int lane = 0; lane < kLanes; ++lane)
+        u[i * W::kIn + j][lane] = W::filter(j, 0) * half[i][0][lane] + W::filter(j, 1) * half[i][1][lane] +
+                                  W::filter(j, 2) * half[i][2][lane];
+}
+
+// [group][point][panel][c][kLanes], zero past the last output. All lanes of a panel at once: lines are written whole.
 template <int M>
 void pack(const Conv2dParams& p, const float* w, float* packed) {
-  using W = Winograd<M>;
+  constexpr int kPoints = Sizes<M>::kPoints;
   const int64_t cs = p.group_c(), ks = p.group_k(), panels = group_panels(p);
   const int64_t point_floats = panels * cs * kLanes;
-  for (int64_t g = 0; g < p.groups; ++g)
-    for (int64_t k = 0; k < panels * kLanes; ++k)
+  for (int64_t g = 0; g < p.groups; ++g, packed += kPoints * point_floats)
+    for (int64_t q = 0; q < panels; ++q)
       for (int64_t c = 0; c < cs; ++c) {
-        float* out = packed + g * W::kIn * W::kIn * point_floats + (k / kLanes * cs + c) * kLanes + k % kLanes;
-        const float* filter = w + ((g * ks + k) * cs + c) * 9;
-        double half[W::kIn][3] = {};
-        if (k < ks)
-          for (int i = 0; i < W::kIn; ++i)
-            for (int j = 0; j < 3; ++j)
-              for (int t = 0; t < 3; ++t) half[i][j] += W::filter(i, t) * static_cast<double>(filter[t * 3 + j]);
-        for (int i = 0; i < W::kIn; ++i)
-          for (int j = 0; j < W::kIn; ++j, out += point_floats) {
-            double sum = 0;
-            for (int t = 0; t < 3; ++t) sum += half[i][t] * W::filter(j, t);
-            *out = static_cast<float>(sum);
-          }
+        double filters[9][kLanes] = {}, u[kPoints][kLanes];
+        for (int64_t lane = 0; lane < kLanes && q * kLanes + lane < ks; ++lane)
+          for (int tap = 0; tap < 9; ++tap) filters[tap][lane] = w[((g * ks + q * kLanes + lane) * cs + c) * 9 + tap];
+        transform_filters<M>(filters, u);
+        for (int i = 0; i < kPoints; ++i) {
+          float* out = packed + i * point_floats + (q * cs + c) * kLanes;
+          for (int lane = 0; lane < kLanes; ++lane) out[lane] = static_cast<float>(u[i][lane]);
+        }
       }
 }
 
