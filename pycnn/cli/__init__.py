@@ -1,6 +1,6 @@
 """The `pycnn` command, one file a command; importing a file puts its command into the app."""
 
-from pycnn.cli import bench, demo, env, explain, list, profile, summary, verify
+from pycnn.cli import bench, demo, env, explain, list, profile, run, summary, verify
 from pycnn.cli.app import app, main
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "list",
     "main",
     "profile",
+    "run",
     "summary",
     "verify",
 ]

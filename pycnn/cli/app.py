@@ -17,7 +17,7 @@ import typer.core
 from pycnn._version import __version__
 from pycnn.extras import MissingExtraError
 
-_ORDER = ("list", "summary", "explain", "verify", "profile", "bench", "demo", "env")
+_ORDER = ("list", "run", "summary", "explain", "verify", "profile", "bench", "demo", "env")
 
 
 class _InOrder(typer.core.TyperGroup):
