@@ -1,5 +1,6 @@
 """The zoo: trainable torch modules whose forwards call `pycnn.ops`; importing it fills the registry."""
 
+from pycnn.blocks.fused import FusedSequential, fused, plain_torch
 from pycnn.models.alexnet import AlexNet
 from pycnn.models.convnext import ConvNeXt
 from pycnn.models.create import create_model
@@ -9,7 +10,6 @@ from pycnn.models.diffusion_unet import DiffusionUNet
 from pycnn.models.efficientnet import EfficientNet, compound_scale
 from pycnn.models.fcn import PixelClassifier, fcn_resnet50
 from pycnn.models.features import FeatureExtractor
-from pycnn.models.fused import FusedSequential, fused, plain_torch
 from pycnn.models.googlenet import GoogLeNet
 from pycnn.models.inception_v3 import InceptionV3
 from pycnn.models.lenet import LeNet5

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pycnn.models.fused import FusedSequential, fused
+from pycnn.blocks.fused import FusedSequential, fused
 from pycnn.registry import Family, Paper, model
 
 ALEXNET = Family(

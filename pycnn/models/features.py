@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from pycnn.models.fused import fused
+from pycnn.blocks.fused import fused
 
 
 class FeatureExtractor(nn.Module):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pycnn.models.fused import FusedSequential
+from pycnn.blocks.fused import FusedSequential
 from pycnn.registry import Family, Paper, model
 
 LENET = Family(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pycnn.models.fused import FusedSequential, concat, fused
+from pycnn.blocks.fused import FusedSequential, concat, fused
 from pycnn.registry import Family, Paper, model
 
 LENET = Paper(

@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from pycnn.models.fused import FusedSequential, fused
+from pycnn.blocks.fused import FusedSequential, fused
 from pycnn.registry import Family, Paper, model
 
 WIDTHS = (64, 128, 256, 512, 512)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import pinned
 import tolerance
@@ -125,3 +126,15 @@ def run(
 def check(kernel: str, conv: Conv, nchw: bool = False, gap: int = 5, extras: bool = True) -> None:
     y = run(kernel, conv, problem(conv), nchw=nchw, gap=gap, with_bias=extras, with_residual=extras)
     tolerance.check(y, *expected(conv, extras, extras))
+
+
+def check_activation(
+    kernel: str, conv: Conv, act: str, widen: Callable[[Tensor], Tensor] = lambda bound: bound
+) -> None:
+    """y after `act` within the bound, with and without bias and residual; `widen` makes a kernel's bound of direct's."""
+    for with_bias, with_residual, gap in ((True, True, 0), (True, False, 5), (False, True, 5)):
+        before, bound = expected(conv, with_bias, with_residual)
+        extras = {"with_bias": with_bias, "with_residual": with_residual}
+        y = run(kernel, conv, problem(conv), act=act, gap=gap, **extras)
+        after = ops.apply_act(before, act, SLOPE)
+        tolerance.check(y, after, tolerance.activated(before, widen(bound)))

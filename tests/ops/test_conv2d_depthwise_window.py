@@ -6,7 +6,15 @@ import convolutions
 import pytest
 import tolerance
 import torch
-from convolutions import LANES, SLOPE, Conv, Problem, check, expected, problem, run
+from convolutions import (
+    LANES,
+    Conv,
+    Problem,
+    check,
+    check_activation,
+    problem,
+    run,
+)
 
 from pycnn import _C, ops
 
@@ -49,13 +57,7 @@ def test_channels_at_vector_edges_and_blocks(kernel: str) -> None:
 @pytest.mark.parametrize("act", ops.ACTS)
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_activations_bias_and_residual(kernel: str, act: str) -> None:
-    layer = conv(35, 5, 8, n=2)
-    for with_bias, with_residual, gap in ((True, True, 0), (True, False, 5), (False, True, 5)):
-        before, bound = expected(layer, with_bias, with_residual)
-        extras = {"with_bias": with_bias, "with_residual": with_residual}
-        y = run(kernel, layer, problem(layer), act=act, gap=gap, **extras)
-        after = ops.apply_act(before, act, SLOPE)
-        tolerance.check(y, after, tolerance.activated(before, bound))
+    check_activation(kernel, conv(35, 5, 8, n=2), act)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

@@ -6,7 +6,17 @@ import convolutions
 import pytest
 import tolerance
 import torch
-from convolutions import LANES, ROWS, SLOPE, Conv, Problem, check, expected, problem, run
+from convolutions import (
+    LANES,
+    ROWS,
+    SLOPE,
+    Conv,
+    Problem,
+    check,
+    check_activation,
+    problem,
+    run,
+)
 
 from pycnn import _C, ops
 
@@ -106,20 +116,7 @@ def dense_or_depthwise(kernel: str) -> Conv:
 @pytest.mark.parametrize("act", ops.ACTS)
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_activations_bias_and_residual(kernel: str, act: str) -> None:
-    conv = dense_or_depthwise(kernel)
-    for with_bias, with_residual, gap in ((True, True, 0), (True, False, 5), (False, True, 5)):
-        before, bound = expected(conv, with_bias, with_residual)
-        y = run(
-            kernel,
-            conv,
-            problem(conv),
-            act=act,
-            gap=gap,
-            with_bias=with_bias,
-            with_residual=with_residual,
-        )
-        after = ops.apply_act(before, act, SLOPE)
-        tolerance.check(y, after, tolerance.activated(before, bound))
+    check_activation(kernel, dense_or_depthwise(kernel), act)
 
 
 @pytest.mark.parametrize("act", ops.ACTS)

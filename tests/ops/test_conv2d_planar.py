@@ -6,7 +6,15 @@ import convolutions
 import pytest
 import tolerance
 import torch
-from convolutions import LANES, SLOPE, Conv, Problem, check, expected, problem, run
+from convolutions import (
+    LANES,
+    Conv,
+    Problem,
+    check,
+    check_activation,
+    problem,
+    run,
+)
 
 from pycnn import _C, ops
 
@@ -60,13 +68,7 @@ def test_more_rows_than_one_block(kernel: str) -> None:
 @pytest.mark.parametrize("act", ops.ACTS)
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_activations_bias_and_residual(kernel: str, act: str) -> None:
-    conv = Conv(4, 2, 9, 9, (3, 3), (1, 1), (1, 1, 1, 1), n=2)
-    for with_bias, with_residual, gap in ((True, True, 0), (True, False, 5), (False, True, 5)):
-        before, bound = expected(conv, with_bias, with_residual)
-        extras = {"with_bias": with_bias, "with_residual": with_residual}
-        y = run(kernel, conv, problem(conv), act=act, gap=gap, **extras)
-        after = ops.apply_act(before, act, SLOPE)
-        tolerance.check(y, after, tolerance.activated(before, bound))
+    check_activation(kernel, Conv(4, 2, 9, 9, (3, 3), (1, 1), (1, 1, 1, 1), n=2), act)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

@@ -6,7 +6,7 @@ import convolutions
 import pytest
 import tolerance
 import torch
-from convolutions import LANES, SLOPE, Conv, Problem, expected, problem, run
+from convolutions import LANES, Conv, Problem, check_activation, expected, problem, run
 
 from pycnn import _C, ops
 
@@ -78,20 +78,7 @@ def test_more_tiles_than_one_block_and_more_outputs_than_one_block_of_products(k
 @pytest.mark.parametrize("act", ops.ACTS)
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_activations_bias_and_residual(kernel: str, act: str) -> None:
-    layer = conv(18, 35, 6, 9, n=2)
-    for with_bias, with_residual, gap in ((True, True, 0), (True, False, 5), (False, True, 5)):
-        before, bound = expected(layer, with_bias, with_residual)
-        y = run(
-            kernel,
-            layer,
-            problem(layer),
-            act=act,
-            gap=gap,
-            with_bias=with_bias,
-            with_residual=with_residual,
-        )
-        after = ops.apply_act(before, act, SLOPE)
-        tolerance.check(y, after, tolerance.activated(before, amplified(kernel, bound)))
+    check_activation(kernel, conv(18, 35, 6, 9, n=2), act, lambda b: amplified(kernel, b))
 
 
 @pytest.mark.parametrize("act", ["relu", "gelu"])
