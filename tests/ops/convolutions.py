@@ -131,7 +131,7 @@ def check(kernel: str, conv: Conv, nchw: bool = False, gap: int = 5, extras: boo
 def check_activation(
     kernel: str, conv: Conv, act: str, widen: Callable[[Tensor], Tensor] = lambda bound: bound
 ) -> None:
-    """y after `act` within the bound, with and without bias and residual; `widen` makes a kernel's bound of direct's."""
+    """y after `act` within the bound, with and without bias and residual; `widen` makes a bound of direct's."""
     for with_bias, with_residual, gap in ((True, True, 0), (True, False, 5), (False, True, 5)):
         before, bound = expected(conv, with_bias, with_residual)
         extras = {"with_bias": with_bias, "with_residual": with_residual}
