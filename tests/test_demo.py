@@ -87,7 +87,15 @@ def test_demo_leaves_the_callers_threads_and_random_state(result):
     assert torch.equal(torch.get_rng_state(), before[1])
 
 
-def test_ctrl_c_waits_for_the_end_of_an_import():
+@pytest.fixture
+def ctrl_c_heard():
+    """Python's own handler, which a shell's background job is started without."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_waits_for_the_end_of_an_import(ctrl_c_heard):
     reached = []
     with pytest.raises(KeyboardInterrupt), ctrl_c_waits():
         os.kill(os.getpid(), signal.SIGINT)

@@ -4,24 +4,20 @@
 #include <new>
 
 #include "base/kernel.h"
-#include "base/pages.h"
 #include "base/parallel.h"
 
 namespace pycnn {
 
 inline constexpr int64_t kAlign = 64;
 
-// 64-byte aligned storage of `count` floats, in large pages where it is large; owns it.
+// 64-byte aligned storage of `count` floats; owns it.
 class Buffer {
  public:
   explicit Buffer(int64_t count) {
     if (count <= 0) return;
-    const size_t wanted = static_cast<size_t>(count) * sizeof(float);
-    const size_t align = wanted < 2 * kLargePage ? kAlign : kLargePage;
-    const size_t bytes = (wanted + align - 1) / align * align;
-    data_ = static_cast<float*>(std::aligned_alloc(align, bytes));
+    const size_t bytes = (static_cast<size_t>(count) * sizeof(float) + kAlign - 1) / kAlign * kAlign;
+    data_ = static_cast<float*>(std::aligned_alloc(kAlign, bytes));
     if (data_ == nullptr) throw std::bad_alloc();
-    if (align == kLargePage) prefer_large_pages(reinterpret_cast<uintptr_t>(data_), bytes);
   }
   ~Buffer() { std::free(data_); }
   Buffer(Buffer&& other) noexcept : data_(other.data_) { other.data_ = nullptr; }

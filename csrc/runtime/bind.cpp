@@ -4,7 +4,6 @@
 
 #include "base/machine.h"
 #include "base/measure.h"
-#include "base/pages.h"
 #include "runtime/guard.h"
 #include "runtime/op_table.h"
 #include "runtime/plan.h"
@@ -173,7 +172,6 @@ PYBIND11_MODULE(_C, m) {
       [](const std::string& op, const std::string& kernel, const py::dict& params, uintptr_t w, uintptr_t out) {
         const Bound b = bind_kernel(op, kernel, params);
         const py::gil_scoped_release release;
-        prefer_large_pages(out, b.kernel.packed_size(b.kernel.kernel, b.params.get()) * sizeof(float));
         b.kernel.pack(b.kernel.kernel, b.params.get(), address<float>(w), address<float>(out));
       },
       py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("w"), py::arg("out"));
