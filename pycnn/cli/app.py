@@ -17,7 +17,9 @@ import typer.core
 from pycnn._version import __version__
 from pycnn.extras import MissingExtraError
 
-_ORDER = ("list", "run", "summary", "explain", "verify", "profile", "bench", "demo", "env")
+_ORDER = (
+    "list", "choose", "run", "summary", "explain", "verify", "profile", "bench", "demo", "env",
+)  # fmt: skip
 
 
 class _InOrder(typer.core.TyperGroup):

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from pycnn.cli.app import Json, command
+from pycnn.cli.network import cite
 from pycnn.models.figures import describe
-from pycnn.registry import list_models
+from pycnn.registry import find_model, list_models
 
 
 @command("list")
@@ -49,11 +50,8 @@ def list_command(
 
 def _cells(row: dict[str, Any]) -> list[str]:
     c, h, w = row["input_size"]
-    paper = row["paper"]
-    first, *others = paper["authors"].removesuffix(" et al.").split(", ")
-    et_al = " et al." if others or "et al." in paper["authors"] else ""
-    arxiv = "" if paper["arxiv"] is None else f", arXiv:{paper['arxiv']}"
+    paper = cite(find_model(row["name"]).family.paper)
     return [
         row["name"], row["family"], row["task"], f"{c}×{h}×{w}", f"{row['parameters']:,}",
-        f"{row['macs'] / 1e9:.3f}", f"{first}{et_al} {paper['year']}{arxiv}",
+        f"{row['macs'] / 1e9:.3f}", paper,
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the commands that run a network of the zoo have in common: its arguments, and random inputs for it."""
+"""What the commands on networks of the zoo have in common: their arguments, random inputs, the paper in a few words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from torch import nn
 
 from pycnn.models import create_model
-from pycnn.registry import find_model
+from pycnn.registry import Paper, find_model
 
 Name = Annotated[str, typer.Argument(help="A model of `pycnn list`.")]
 Batch = Annotated[int, typer.Option(min=1, help="Images in the batch.")]
@@ -29,3 +29,11 @@ def network(name: str, batch: int, size: int | None) -> tuple[nn.Module, tuple[A
         model = create_model(name).eval()
         x = torch.randn(batch, c, *image)
     return model, (x, *variant.family.extra_inputs)
+
+
+def cite(paper: Paper) -> str:
+    """The first author, the year and the number at arXiv: for a column of a table."""
+    first, *others = paper.authors.removesuffix(" et al.").split(", ")
+    et_al = " et al." if others or "et al." in paper.authors else ""
+    arxiv = "" if paper.arxiv is None else f", arXiv:{paper.arxiv}"
+    return f"{first}{et_al} {paper.year}{arxiv}"
