@@ -64,7 +64,7 @@ def _report(options: argparse.Namespace) -> int:
     for path in report.write_documents(record):
         print(f"written: {path}")
     if options.plots:
-        for path in plots.draw(record, options.plots):
+        for path in plots.draw(record, options.plots, options.kind):
             print(f"written: {path}")
     return 0
 
@@ -119,7 +119,10 @@ def _parser() -> argparse.ArgumentParser:
         "report", _report, "write the tables of README.md and docs/performance.md from a record"
     )
     p.add_argument("record", type=Path)
-    p.add_argument("--plots", type=Path, help="folder for networks.png and roofline.png")
+    p.add_argument(
+        "--plots", type=Path, help="folder for pictures of the networks and the roofline"
+    )
+    p.add_argument("--kind", choices=["png", "svg"], default="png", help="of pictures")
     p = command("compare", _compare, "say what two records differ in by more than a factor")
     p.add_argument("old", type=Path)
     p.add_argument("new", type=Path)

@@ -27,7 +27,7 @@ def _figure(**size: Any) -> Any:
 
 def _save(figure: Any, path: Path) -> Path:
     with whole_file(path) as file:
-        figure.savefig(file, format="png", dpi=110)
+        figure.savefig(file, format=path.suffix[1:], dpi=110)
     return path
 
 
@@ -95,12 +95,12 @@ def roofline(record: Record, path: Path) -> Path:
     return _save(figure, path)
 
 
-def draw(record: Record, folder: Path) -> list[Path]:
-    """The pictures the record has figures for, in `folder`, which is made."""
+def draw(record: Record, folder: Path, kind: str = "png") -> list[Path]:
+    """The pictures the record has figures for, in `folder`, which is made; kind: png, or svg as the documents show."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     if record.timings:
-        drawn.append(bars(record, folder / "networks.png"))
+        drawn.append(bars(record, folder / f"networks.{kind}"))
     if record.layers:
-        drawn.append(roofline(record, folder / "roofline.png"))
+        drawn.append(roofline(record, folder / f"roofline.{kind}"))
     return drawn

@@ -124,6 +124,7 @@ def test_pictures_are_drawn_for_what_the_record_has(record, tmp_path):
     drawn = plots.draw(record, tmp_path / "new")
     assert [p.name for p in drawn] == ["networks.png", "roofline.png"]
     assert all(p.read_bytes().startswith(b"\x89PNG\r\n\x1a\n") for p in drawn)
+    assert all(p.read_bytes()[:5] == b"<?xml" for p in plots.draw(record, tmp_path, "svg"))
     assert plots.draw(replace(record, layers=(), timings=()), tmp_path) == []
 
 
