@@ -53,6 +53,9 @@ def work_of(step: Step, shapes: Mapping[int, Shape]) -> Work:
         moved -= elements[0] - _pixels_read(p) * p["c"]
         weights = p["k"] * p["c"] / p.get("groups", 1) * p.get("kh", 1) * p.get("kw", 1)
         flops = 2 * p["n"] * p["oh"] * p["ow"] * weights
+    elif step.op == "conv_transpose2d":
+        weights = p["c"] * p["k"] / p["groups"] * p["kh"] * p["kw"]
+        flops = 2 * p["n"] * p["h"] * p["w"] * weights
     elif step.op == "linear":
         weights = p["c"] * p["k"]
         flops = 2 * p["m"] * weights

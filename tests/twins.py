@@ -217,7 +217,6 @@ twin(
     size=(33, 47),
     trains=True,
     options={"width": 8},
-    strict=False,
 )
 twin("unet_resnet34", of_smp("Unet", "resnet34"), trains=True)
 twin(

@@ -7,6 +7,7 @@
 #include "ops/arith/arith.h"
 #include "ops/concat/concat.h"
 #include "ops/conv2d/conv2d.h"
+#include "ops/conv_transpose2d/conv_transpose2d.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/global_pool/global_pool.h"
 #include "ops/layer_norm/layer_norm.h"
@@ -73,7 +74,7 @@ const std::vector<Op>& op_table() {
       describe("add_act", add_act_kernels()),       describe("elementwise", elementwise_kernels()),
       describe("concat", concat_kernels()),         describe("layout", layout_kernels()),
       describe("arith", arith_kernels()),           describe("upsample", upsample_kernels()),
-      describe("layer_norm", layer_norm_kernels()),
+      describe("layer_norm", layer_norm_kernels()), describe("conv_transpose2d", conv_transpose2d_kernels()),
   };
   return table;
 }

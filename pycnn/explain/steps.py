@@ -72,14 +72,15 @@ def _stand_ins(segment: Segment, known: Mapping[int, Tensor], now: Situation) ->
     ]
 
 
+_FUSING = ("conv2d", "conv_transpose2d", "linear", "add_act", "arith")
+
+
 def _kernel_report(
     step: Step, shapes: Mapping[int, Shape], notes: Sequence[tuple[int, Note]]
 ) -> StepReport:
     node = step.node
     main = step.op not in COPIES
-    op = (
-        node.op if step.op in ("conv2d", "linear", "add_act", "arith") else None
-    )  # not of the copies around
+    op = node.op if step.op in _FUSING else None  # not of the copies around
     parts = [op.kind] if isinstance(op, Arith) else []
     if getattr(op, "norms", ()):
         parts.append("batch_norm")

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from ..ir import BatchNorm, Conv2d, Dim, LayerNorm, Linear, Norm, Source
+from ..ir import BatchNorm, Conv2d, ConvTranspose2d, Dim, LayerNorm, Linear, Norm, Source
 from .builder import (
     Builder,
     Unsupported,
@@ -49,6 +49,28 @@ def conv2d(
         ph, pw = (0, 0) if padding == "valid" else pair(padding)
         pads = (ph, pw, ph, pw)
     return g.emit(Conv2d(weight, bias, strides, pads, dilations, groups), x)
+
+
+@converts("conv_transpose2d")
+def conv_transpose2d(
+    g: Builder,
+    input: Value,
+    weight: Source,
+    bias: Source | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Value:
+    x = map_value(input, "conv_transpose2d: x")
+    fp32_source(g, weight, "conv_transpose2d: weight", axes=4)
+    c, group_k, *_ = g.tensors.shape(weight)
+    if groups < 1 or c % groups:
+        raise Unsupported(f"conv_transpose2d: groups={groups} does not divide c={c}")
+    fp32_source(g, bias, "conv_transpose2d: bias", size=group_k * groups)
+    window = pair(stride), pair(padding), pair(output_padding), pair(dilation)
+    return g.emit(ConvTranspose2d(weight, bias, *window, groups), x)
 
 
 @converts("linear")

@@ -64,6 +64,43 @@ class Conv2d(Op):
 
 
 @dataclass(frozen=True)
+class ConvTranspose2d(Op):
+    """y = act(norms(conv_transpose2d(x, weight) + bias)); x [n, c, h, w], weight [c, k / groups, kh, kw].
+
+    `norms` are folded into weight and bias by `folded_weight`.
+    """
+
+    name: ClassVar[str] = "conv_transpose2d"
+    weight: Source
+    bias: Source | None = None
+    stride: Int2 = (1, 1)
+    padding: Int2 = (0, 0)
+    output_padding: Int2 = (0, 0)
+    dilation: Int2 = (1, 1)
+    groups: int = 1
+    norms: tuple[Norm, ...] = ()
+    act: Act = Act()
+
+    def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
+        n, c, *size = check_rank(shapes[0], 4, self.name)
+        weight_c, group_k, *kernel = tensors.shape(self.weight)
+        if weight_c != c:
+            raise ShapeError(f"conv_transpose2d: x has c={c}, the weight takes {weight_c}")
+        out: list[int] = []
+        for axis, extra in enumerate(self.output_padding):
+            stride, dilation = self.stride[axis], self.dilation[axis]
+            if not 0 <= extra < max(stride, dilation):
+                raise ShapeError(
+                    f"conv_transpose2d: output_padding={extra} with stride {stride}, dilation {dilation}"
+                )
+            reach = dilation * (kernel[axis] - 1) + 1
+            out.append((size[axis] - 1) * stride - 2 * self.padding[axis] + reach + extra)
+        if min(*size, *out) < 1:
+            raise ShapeError(f"conv_transpose2d: the result of {size} would be {out}")
+        return ((n, group_k * self.groups, *out),)
+
+
+@dataclass(frozen=True)
 class BatchNorm(Op):
     """Batch norm with running statistics that no convolution took: x [n, c, ...]."""
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .ops import Conv2d, Linear
+from .ops import Conv2d, ConvTranspose2d, Linear
 from .source import TensorTable
 
 
-def folded_weight(op: Conv2d | Linear, tensors: TensorTable) -> tuple[Tensor, Tensor | None]:
-    """(weight, bias) that give `op` without its norms; conv weight [k, c/groups, kh, kw], linear [k, c], bias [k].
+def folded_weight(
+    op: Conv2d | ConvTranspose2d | Linear, tensors: TensorTable
+) -> tuple[Tensor, Tensor | None]:
+    """(weight, bias) that give `op` without its norms; conv weight [k, c/groups, kh, kw], transposed
+    [c, k/groups, kh, kw], linear [k, c], bias [k].
 
     Without norms they are the live tensors (viewed as `weight_shape` where set); bias is None if there is none.
     With norms, in order: weight *= g / sqrt(var + eps), bias = (bias - mean) * g / sqrt(var + eps) + b.
@@ -22,12 +25,17 @@ def folded_weight(op: Conv2d | Linear, tensors: TensorTable) -> tuple[Tensor, Te
     if not op.norms:
         return weight, bias
     w = weight.double()
-    b = torch.zeros(w.shape[0], dtype=torch.float64) if bias is None else bias.double()
+    k = w.shape[1] * op.groups if isinstance(op, ConvTranspose2d) else w.shape[0]
+    b = torch.zeros(k, dtype=torch.float64) if bias is None else bias.double()
     for norm in op.norms:
         scale = (tensors[norm.var].detach().double() + norm.eps).rsqrt()
         if norm.weight is not None:
             scale = scale * tensors[norm.weight].detach().double()
-        w = w * scale.reshape(-1, *[1] * (w.dim() - 1))
+        if isinstance(op, ConvTranspose2d):  # row c holds the outputs of its group
+            rows = scale.reshape(op.groups, -1).repeat_interleave(w.shape[0] // op.groups, 0)
+            w = w * rows[..., None, None]
+        else:
+            w = w * scale.reshape(-1, *[1] * (w.dim() - 1))
         b = (b - tensors[norm.mean].detach().double()) * scale
         if norm.bias is not None:
             b = b + tensors[norm.bias].detach().double()

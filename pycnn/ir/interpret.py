@@ -61,6 +61,15 @@ def _conv2d(op: ops.Conv2d, x: Sequence[Tensor], tensors: TensorTable) -> Tensor
 
 
 @run_op.register
+def _conv_transpose2d(op: ops.ConvTranspose2d, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    weight, bias = folded_weight(op, tensors)
+    y = F.conv_transpose2d(
+        x[0], weight, bias, op.stride, op.padding, op.output_padding, op.groups, op.dilation
+    )
+    return _act(y, op.act)
+
+
+@run_op.register
 def _linear(op: ops.Linear, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
     y = F.linear(x[0], *folded_weight(op, tensors))
     return _act(y + x[1] if op.has_residual else y, op.act)

@@ -1,6 +1,6 @@
 """All operations of the IR, from their files."""
 
-from .dense import BatchNorm, Conv2d, Linear, Norm
+from .dense import BatchNorm, Conv2d, ConvTranspose2d, Linear, Norm
 from .movement import Concat, Flatten, Identity, Pad, Reshape, Slice
 from .op import Act, Int2, Mode, Op, Pads, Ref, Torch
 from .pointwise import Add, Arith, Elementwise
@@ -14,6 +14,7 @@ __all__ = [
     "BatchNorm",
     "Concat",
     "Conv2d",
+    "ConvTranspose2d",
     "Elementwise",
     "Flatten",
     "Identity",

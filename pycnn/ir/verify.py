@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .dim import Dim
 from .graph import Graph, Node
-from .ops import Conv2d, Flatten, Linear, Pad, Pool2d, Torch
+from .ops import Conv2d, ConvTranspose2d, Flatten, Linear, Pad, Pool2d, Torch
 
 
 class GraphError(AssertionError):
@@ -51,7 +51,7 @@ def _attributes(node: Node) -> str | None:
     op = node.op
     if isinstance(op, (Conv2d, Linear)) and op.has_residual != (len(node.inputs) == 2):
         return f"has_residual={op.has_residual} with {len(node.inputs)} inputs"
-    if isinstance(op, Conv2d):
+    if isinstance(op, (Conv2d, ConvTranspose2d)):
         if min(op.stride) < 1 or min(op.dilation) < 1 or op.groups < 1:
             return "stride, dilation and groups must be at least 1"
         if _least(op.padding) < 0:

@@ -5,6 +5,7 @@ from pycnn.ops.add_act import add_act
 from pycnn.ops.arith import arith, channel_gate, squeeze_excite
 from pycnn.ops.concat import concat
 from pycnn.ops.conv2d import conv2d, conv_bn_act
+from pycnn.ops.conv_transpose2d import conv_transpose2d
 from pycnn.ops.elementwise import elementwise
 from pycnn.ops.global_pool import global_avg_pool2d
 from pycnn.ops.layer_norm import layer_norm
@@ -29,6 +30,7 @@ __all__ = [
     "concat",
     "conv2d",
     "conv_bn_act",
+    "conv_transpose2d",
     "elementwise",
     "global_avg_pool2d",
     "layer_norm",

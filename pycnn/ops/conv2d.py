@@ -16,7 +16,9 @@ Pair = int | Sequence[int]
 _NAMES = {code: name for name, code in ACTS.items()}
 
 
-def _integers(name: str, value: object, counts: tuple[int, ...], least: int) -> tuple[int, ...]:
+def integers(
+    name: str, value: object, counts: tuple[int, ...], least: int, op: str = "conv2d"
+) -> tuple[int, ...]:
     """value as two or four integers; one stands for two, as in torch. ValueError if it is not one of ``counts``."""
     try:
         values = tuple(map(operator.index, value if isinstance(value, Iterable) else (value,)))
@@ -24,7 +26,7 @@ def _integers(name: str, value: object, counts: tuple[int, ...], least: int) -> 
         values = ()
     if len(values) not in counts or min(values) < least:
         wanted = " or ".join(map(str, counts))
-        raise ValueError(f"conv2d: {name}={value!r} must be {wanted} integers >= {least}")
+        raise ValueError(f"{op}: {name}={value!r} must be {wanted} integers >= {least}")
     return values * 2 if len(values) == 1 else values
 
 
@@ -41,7 +43,7 @@ def resolve_padding(
         return (th // 2, tw // 2, th - th // 2, tw - tw // 2)
     if isinstance(padding, str):
         raise ValueError(f"conv2d: padding={padding!r} is not an integer, 'same' or 'valid'")
-    values = _integers("padding", padding, (1, 2, 4), 0)
+    values = integers("padding", padding, (1, 2, 4), 0)
     return (*values, *values) if len(values) == 2 else (values[0], values[1], values[2], values[3])
 
 
@@ -136,8 +138,8 @@ def conv2d(
     _torch.check_tensor("conv2d", "weight", weight, (4,))
     _torch.check_same("conv2d", x, weight=weight, bias=bias, residual=residual)
     code = act_code("conv2d", act)
-    sh, sw = _integers("stride", stride, (1, 2), 1)
-    dh, dw = _integers("dilation", dilation, (1, 2), 1)
+    sh, sw = integers("stride", stride, (1, 2), 1)
+    dh, dw = integers("dilation", dilation, (1, 2), 1)
     strides, dilations = (sh, sw), (dh, dw)
     pads = resolve_padding(padding, (weight.shape[2], weight.shape[3]), strides, dilations)
     batched = x if x.dim() == 4 else x.unsqueeze(0)

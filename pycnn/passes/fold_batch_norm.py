@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..ir import BatchNorm, Conv2d, Graph, Linear, Node
+from ..ir import BatchNorm, Conv2d, ConvTranspose2d, Graph, Linear, Node
 from .rewrite import Rewriter
 
 
@@ -28,7 +28,7 @@ def fold_batch_norm(graph: Graph) -> Graph:
             rewriter.note(node, refusal)
             continue
         before = made[x]
-        assert isinstance(before.op, (Conv2d, Linear))  # by _refusal
+        assert isinstance(before.op, (Conv2d, ConvTranspose2d, Linear))  # by _refusal
         op = replace(before.op, norms=(*before.op.norms, node.op.norm))
         made[y], place[y] = Node(op, before.inputs, (y,), before.path), place[x]
         rewriter.put(node)
@@ -38,10 +38,10 @@ def fold_batch_norm(graph: Graph) -> Graph:
 
 
 def _refusal(rewriter: Rewriter, node: Node, before: Node | None) -> str:
-    if before is None or not isinstance(before.op, (Conv2d, Linear)):
+    if before is None or not isinstance(before.op, (Conv2d, ConvTranspose2d, Linear)):
         what = "the model's input" if before is None else before.op.name
         return f"it follows {what}, not a convolution or a linear layer"
-    if before.op.act or before.op.has_residual:
+    if before.op.act or getattr(before.op, "has_residual", False):
         return "an activation or an addition stands between it and the convolution"
     if rewriter.only_user(node.inputs[0]) is None:
         return f"the output of {before.op.name} is used elsewhere too"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..ir import Add, Arith, Conv2d, Elementwise, Graph, Linear, Node
+from ..ir import Add, Arith, Conv2d, ConvTranspose2d, Elementwise, Graph, Linear, Node
 from .rewrite import Rewriter
+
+_TAKE_ACT = (Conv2d, ConvTranspose2d, Linear, Add, Arith)
 
 
 def fuse_activation(graph: Graph) -> Graph:
@@ -20,7 +22,7 @@ def fuse_activation(graph: Graph) -> Graph:
             continue
         (x,), (y,) = node.inputs, node.outputs
         before = made.get(x)
-        if before is None or not isinstance(before.op, (Conv2d, Linear, Add, Arith)):
+        if before is None or not isinstance(before.op, _TAKE_ACT):
             what = "the model's input" if before is None else before.op.name
             rewriter.note(node, f"it follows {what}, which takes no activation")
         elif before.op.act:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch._prims_common import suggest_memory_format
 
-from pycnn.ir import Arith, BatchNorm, Conv2d, Node, Shape, Shapes, TensorTable
+from pycnn.ir import Arith, BatchNorm, Conv2d, ConvTranspose2d, Node, Shape, Shapes, TensorTable
 
 
 def is_channels_last(t: Tensor) -> bool:
@@ -33,6 +33,8 @@ def propagate(
             )
             if node.op.has_residual:
                 found = found or read[1]
+        elif isinstance(node.op, ConvTranspose2d):
+            found = read[0] or is_channels_last(tensors[node.op.weight])
         elif isinstance(node.op, Arith):
             out = shapes[node.outputs[0]]  # an operand that is repeated has no say
             found = all(formats[v] for v in node.inputs if shapes[v] == out)

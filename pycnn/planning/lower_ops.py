@@ -12,6 +12,7 @@ from pycnn.ir import (
     BatchNorm,
     Concat,
     Conv2d,
+    ConvTranspose2d,
     Elementwise,
     Flatten,
     Identity,
@@ -50,6 +51,13 @@ def _conv2d(op: Conv2d, work: Lowering, node: Node) -> None:
     shape, y_shape = work.shapes[node.inputs[0]], work.shapes[node.outputs[0]]
     params = fields.conv2d(op, shape, y_shape, work.tensors)
     _convolve(work, node, params, op.has_residual)
+
+
+@lower_op.register
+def _conv_transpose2d(op: ConvTranspose2d, work: Lowering, node: Node) -> None:
+    shape, y_shape = work.shapes[node.inputs[0]], work.shapes[node.outputs[0]]
+    params = fields.conv_transpose2d(op, shape, y_shape, work.tensors)
+    _dense("conv_transpose2d", work, node, params, work.nhwc(node.inputs[0], node), False)
 
 
 @lower_op.register

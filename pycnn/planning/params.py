@@ -6,6 +6,7 @@ from pycnn.ir import (
     AdaptivePool2d,
     Arith,
     Conv2d,
+    ConvTranspose2d,
     Linear,
     Op,
     Pool2d,
@@ -40,6 +41,16 @@ def conv2d(op: Conv2d, x: Shape, y: Shape, tensors: TensorTable) -> Params:
     sizes = {"n": n, "h": h, "w": w, "c": c, "k": k, "kh": kh, "kw": kw, "oh": oh, "ow": ow}
     steps = {"sh": sh, "sw": sw, "ph": op.padding[0], "pw": op.padding[1], "dh": dh, "dw": dw}
     return {**sizes, **steps, "groups": op.groups, **act_fields(op)}
+
+
+def conv_transpose2d(op: ConvTranspose2d, x: Shape, y: Shape, tensors: TensorTable) -> Params:
+    n, c, h, w = x
+    _, k, oh, ow = y
+    kh, kw = tensors.shape(op.weight)[2:]
+    (sh, sw), (ph, pw), (dh, dw) = op.stride, op.padding, op.dilation
+    sizes = {"n": n, "h": h, "w": w, "c": c, "k": k, "kh": kh, "kw": kw, "oh": oh, "ow": ow}
+    steps = {"sh": sh, "sw": sw, "ph": ph, "pw": pw, "dh": dh, "dw": dw, "groups": op.groups}
+    return {**sizes, **steps, **act_fields(op)}
 
 
 def batch_norm(x: Shape) -> Params:
@@ -128,6 +139,8 @@ def multiplies(op: str, params: Params) -> float:
             * p.get("kh", 1)
             * p.get("kw", 1)
         )
+    if op == "conv_transpose2d":
+        return p["n"] * p["h"] * p["w"] * p["c"] * (p["k"] // p["groups"]) * p["kh"] * p["kw"]
     if op == "linear":
         return p["m"] * p["c"] * p["k"]
     if op == "pool2d":

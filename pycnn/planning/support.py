@@ -11,6 +11,7 @@ from pycnn.ir import (
     BatchNorm,
     Concat,
     Conv2d,
+    ConvTranspose2d,
     Elementwise,
     Flatten,
     Graph,
@@ -30,7 +31,7 @@ from pycnn.ir import (
     sources,
 )
 
-_MAPS = (Conv2d, Pool2d, AdaptivePool2d, BatchNorm, Upsample)
+_MAPS = (Conv2d, ConvTranspose2d, Pool2d, AdaptivePool2d, BatchNorm, Upsample)
 
 
 def why_torch(graph: Graph, node: Node, shapes: Shapes) -> str | None:

@@ -13,6 +13,7 @@ from pycnn.ir import (
     Arith,
     BatchNorm,
     Conv2d,
+    ConvTranspose2d,
     LayerNorm,
     Linear,
     Node,
@@ -79,9 +80,9 @@ class Weights:
             weight = self._tensors[op.weight]
             bias = None if op.bias is None else self._tensors[op.bias]
         else:
-            assert isinstance(op, (Conv2d, Linear))
+            assert isinstance(op, (Conv2d, ConvTranspose2d, Linear))
             weight, bias = folded_weight(op, self._tensors)
-        name = op.name if isinstance(op, (LayerNorm, Linear)) else "conv2d"
+        name = op.name if isinstance(op, (ConvTranspose2d, LayerNorm, Linear)) else "conv2d"
         weight = weight.detach().contiguous()
         packed = torch.empty(
             _C.packed_size(name, kernel, params), dtype=torch.float32, device="cpu"
