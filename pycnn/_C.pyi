@@ -28,6 +28,17 @@ def measure_fma(workers: int) -> float: ...
 def measure_read(workers: int, bytes: int) -> float: ...
 def measure_copy(workers: int, bytes: int) -> float: ...
 
+class Buffer:
+    """fp32 memory for kernels, 64-byte aligned, not initialised; gives its memory through the buffer protocol."""
+
+    def __init__(self, floats: int) -> None: ...
+
+class Arenas:
+    """Memory that the plans made with it run in; ``bytes``: what no call is using just now."""
+
+    @property
+    def bytes(self) -> int: ...
+
 class Plan:
     def __init__(
         self,
@@ -37,6 +48,7 @@ class Plan:
         n_inputs: int,
         n_outputs: int,
         pool: bool = True,
+        arenas: Arenas | None = None,
     ) -> None: ...
     def add(
         self,

@@ -2,8 +2,10 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include "base/buffer.h"
 #include "base/machine.h"
 #include "base/measure.h"
+#include "base/parallel.h"
 #include "runtime/guard.h"
 #include "runtime/op_table.h"
 #include "runtime/plan.h"
@@ -188,9 +190,16 @@ PYBIND11_MODULE(_C, m) {
   m.def("measure_fma", &measure_fma, py::arg("workers"), unlocked);
   m.def("measure_read", &measure_read, py::arg("workers"), py::arg("bytes"), unlocked);
   m.def("measure_copy", &measure_copy, py::arg("workers"), py::arg("bytes"), unlocked);
+  py::class_<Buffer>(m, "Buffer", py::buffer_protocol())
+      .def(py::init<int64_t>(), py::arg("floats"))
+      .def_buffer([](Buffer& b) { return py::buffer_info(b.data(), b.bytes() / static_cast<int64_t>(sizeof(float))); });
+  py::class_<Arenas, std::shared_ptr<Arenas>>(m, "Arenas")
+      .def(py::init<>())
+      .def_property_readonly("bytes", &Arenas::bytes);
   py::class_<Plan>(m, "Plan")
-      .def(py::init<int64_t, int64_t, int, int, int, bool>(), py::arg("arena_bytes"), py::arg("workspace_bytes"),
-           py::arg("workers"), py::arg("n_inputs"), py::arg("n_outputs"), py::arg("pool") = true)
+      .def(py::init<int64_t, int64_t, int, int, int, bool, std::shared_ptr<Arenas>>(), py::arg("arena_bytes"),
+           py::arg("workspace_bytes"), py::arg("workers"), py::arg("n_inputs"), py::arg("n_outputs"),
+           py::arg("pool") = true, py::arg("arenas") = nullptr)
       .def("add", &add_step, py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("x"), py::arg("residual"),
            py::arg("w"), py::arg("bias"), py::arg("y"))
       .def("run", &run_plan, py::arg("inputs"), py::arg("outputs"))

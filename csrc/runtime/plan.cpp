@@ -3,6 +3,8 @@
 #include <chrono>
 #include <stdexcept>
 
+#include "base/parallel.h"
+
 namespace pycnn {
 namespace {
 
@@ -69,13 +71,15 @@ struct Plan::Call {
   }
 };
 
-Plan::Plan(int64_t arena_bytes, int64_t workspace_bytes, int workers, int inputs, int outputs, bool pool)
+Plan::Plan(int64_t arena_bytes, int64_t workspace_bytes, int workers, int inputs, int outputs, bool pool,
+           std::shared_ptr<Arenas> arenas)
     : arena_bytes_(arena_bytes),
       workspace_bytes_(workspace_bytes),
       workers_(workers),
       inputs_(inputs),
       outputs_(outputs),
-      pool_(pool) {
+      pool_(pool),
+      arenas_(arenas ? std::move(arenas) : std::make_shared<Arenas>()) {
   if (arena_bytes < 0 || workspace_bytes < 0 || workers < 1 || inputs < 0 || outputs < 0)
     throw std::invalid_argument("Plan: sizes must not be negative and workers at least 1");
 }
@@ -103,23 +107,6 @@ void Plan::add(const std::string& op, const std::string& kernel, std::shared_ptr
   steps_.push_back(std::move(step));
 }
 
-std::unique_ptr<Buffer> Plan::take_arena() {
-  {
-    const std::lock_guard lock(mutex_);
-    if (!free_arenas_.empty()) {
-      auto arena = std::move(free_arenas_.back());
-      free_arenas_.pop_back();
-      return arena;
-    }
-  }
-  return std::make_unique<Buffer>(memory_bytes() / static_cast<int64_t>(sizeof(float)) + 1);
-}
-
-void Plan::give_arena(std::unique_ptr<Buffer> arena) {
-  const std::lock_guard lock(mutex_);
-  free_arenas_.push_back(std::move(arena));
-}
-
 int64_t Plan::memory_bytes() const { return aligned(arena_bytes_) + aligned(workspace_bytes_); }
 
 template <class Clock>
@@ -138,9 +125,9 @@ void Plan::execute(char* arena, const void* const* inputs, void* const* outputs,
 }
 
 void Plan::run(const void* const* inputs, void* const* outputs) {
-  auto arena = take_arena();
+  auto arena = arenas_->take(memory_bytes());
   execute(reinterpret_cast<char*>(arena->data()), inputs, outputs, NoClock{});
-  give_arena(std::move(arena));
+  arenas_->give(std::move(arena));
 }
 
 void Plan::run_in(void* memory, const void* const* inputs, void* const* outputs) const {
@@ -151,9 +138,9 @@ void Plan::run_in(void* memory, const void* const* inputs, void* const* outputs)
 
 std::vector<int64_t> Plan::run_timed(const void* const* inputs, void* const* outputs) {
   std::vector<int64_t> times(steps_.size() * static_cast<size_t>(workers_) * 2, 0);
-  auto arena = take_arena();
+  auto arena = arenas_->take(memory_bytes());
   execute(reinterpret_cast<char*>(arena->data()), inputs, outputs, StepClock{times.data(), workers_});
-  give_arena(std::move(arena));
+  arenas_->give(std::move(arena));
   return times;
 }
 

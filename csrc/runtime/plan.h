@@ -2,11 +2,10 @@
 #pragma once
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
-#include "base/launch.h"
+#include "runtime/arenas.h"
 #include "runtime/op_table.h"
 
 namespace pycnn {
@@ -21,8 +20,10 @@ struct Slot {
 
 class Plan {
  public:
-  // Sizes in bytes; workspace_bytes is the largest any step asks for. pool: our threads (true) or OpenMP's.
-  Plan(int64_t arena_bytes, int64_t workspace_bytes, int workers, int inputs, int outputs, bool pool);
+  // Sizes in bytes; workspace_bytes is the largest any step asks for. pool: our threads (true) or OpenMP's. arenas: where
+  // the plan takes its memory from; null: from its own.
+  Plan(int64_t arena_bytes, int64_t workspace_bytes, int workers, int inputs, int outputs, bool pool,
+       std::shared_ptr<Arenas> arenas);
 
   // Slots: x, residual, w, bias, y. Throws std::invalid_argument when the kernel refuses or a slot is out of range.
   void add(const std::string& op, const std::string& kernel, std::shared_ptr<void> params, const Slot (&slots)[5]);
@@ -53,15 +54,12 @@ class Plan {
   void check(const Slot& slot) const;
   template <class Clock>
   void execute(char* arena, const void* const* inputs, void* const* outputs, const Clock& clock) const;
-  std::unique_ptr<Buffer> take_arena();
-  void give_arena(std::unique_ptr<Buffer> arena);
 
   const int64_t arena_bytes_, workspace_bytes_;
   const int workers_, inputs_, outputs_;
   const bool pool_;
   std::vector<Step> steps_;
-  std::mutex mutex_;
-  std::vector<std::unique_ptr<Buffer>> free_arenas_;
+  const std::shared_ptr<Arenas> arenas_;
 };
 
 }  // namespace pycnn

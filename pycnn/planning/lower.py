@@ -52,12 +52,14 @@ def lower(
     weights: Weights,
     settings: Settings,
     pool: bool,
+    arenas: _C.Arenas,
     keep: bool = False,
 ) -> Lowered:
     """Choose kernels, place buffers, prove the placement, build the plan.
 
     `nchw`: which 4-d inputs are contiguous NCHW (the others are NHWC, pixels adjacent); `channels_last`: torch's memory
-    format of each input. `pool`: run on our threads; else on OpenMP's. `keep`: no value's memory is used again.
+    format of each input. `pool`: run on our threads; else on OpenMP's. `arenas`: the memory it runs in. `keep`: no
+    value's memory is used again.
     """
     formats = propagate(segment.nodes, channels_last, shapes, tensors)
     homes = assign(segment, shapes, formats, dict(nchw))
@@ -66,10 +68,11 @@ def lower(
         lower_node(work, node)
     for i, v in enumerate(segment.outputs):
         work.deliver(i, v, formats[v])
+    work.pack()
     effort = sum(fields.multiplies(s.op, s.params) for s in work.steps)
     workers = settings.threads if effort >= _ONE_WORKER else 1
     placement = _placed(work.steps, homes, keep)
-    plan = _build(segment, work.steps, placement, workers, pool)
+    plan = _build(segment, work.steps, placement, workers, pool, arenas)
     wanted = [(tuple(shapes[v]), formats[v]) for v in segment.outputs]
     return Lowered(
         plan,
@@ -101,12 +104,16 @@ def _placed(steps: Sequence[Step], homes: Homes, keep: bool) -> Placement:
 
 
 def _build(
-    segment: Segment, steps: Sequence[Step], placement: Placement, workers: int, pool: bool
+    segment: Segment,
+    steps: Sequence[Step],
+    placement: Placement,
+    workers: int,
+    pool: bool,
+    arenas: _C.Arenas,
 ) -> _C.Plan:
     workspace = max((_C.workspace(s.op, s.kernel, s.params, workers) for s in steps), default=0)
-    plan = _C.Plan(
-        placement.total, workspace * FLOAT, workers, len(segment.inputs), len(segment.outputs), pool
-    )
+    ends = len(segment.inputs), len(segment.outputs)
+    plan = _C.Plan(placement.total, workspace * FLOAT, workers, *ends, pool, arenas)
 
     def slot(home: Home | None) -> Slot:
         if home is None:

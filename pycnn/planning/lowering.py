@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pycnn.ir import Node, Shapes, TensorTable
 from pycnn.planning import params as fields
@@ -38,6 +38,7 @@ class Lowering:
     weights: Weights
     settings: Settings
     steps: list[Step] = field(default_factory=list)
+    weighted: list[int] = field(default_factory=list)  # indices of steps that read packed weights
     converted: dict[int, Home] = field(default_factory=dict)  # NCHW inputs copied to NHWC
     extra: int = 0
 
@@ -53,8 +54,17 @@ class Lowering:
     ) -> None:
         params = self.settings.complete(op, params)
         kernel = self.settings.choose(op, params)
-        packed = self.weights.get(node, kernel, params) if weighted else None
-        self.steps.append(Step(op, kernel, params, node, x, y, residual, packed))
+        if weighted:
+            self.weighted.append(len(self.steps))
+        self.steps.append(Step(op, kernel, params, node, x, y, residual))
+
+    def pack(self) -> None:
+        """Give the steps their weights: all at once, for several threads to share the work."""
+        wanted = [(s.node, s.kernel, s.params) for s in map(self.steps.__getitem__, self.weighted)]
+        for at, packed in zip(
+            self.weighted, self.weights.get_all(wanted, self.settings.threads), strict=True
+        ):
+            self.steps[at] = replace(self.steps[at], packed=packed)
 
     def buffer(self, floats: int, ld: int) -> Home:
         """A fresh arena buffer that belongs to no value."""

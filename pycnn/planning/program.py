@@ -77,17 +77,19 @@ class Program:
         threads: int | None = None,
         exact: bool = False,
         batch_invariant: bool = False,
+        arenas: _C.Arenas | None = None,
     ) -> None:
         self.graph = graph
         self.weights = weights
         self._asked = (threads, exact, batch_invariant)
         self._situations: dict[tuple[Shape, ...], Situation] = {}
         self._plans: dict[Key, Lowered] = {}
+        self._arenas = _C.Arenas() if arenas is None else arenas
         self._lock = threading.RLock()
 
     def with_weights(self, weights: Weights) -> Program:
         """The same graph over other packed weights; plans are made again."""
-        return Program(self.graph, weights, *self._asked)
+        return Program(self.graph, weights, *self._asked, self._arenas)
 
     def settings(self) -> Settings:
         """Those of a plan made now; threads: torch's setting, or the caller's, within the usable cores."""
@@ -168,7 +170,8 @@ class Program:
         formats = dict(zip(segment.inputs, map(_formats, inputs), strict=True))
         nchw, last = ({v: f[i] for v, f in formats.items()} for i in (0, 1))
         tensors, pool = self.graph.tensors, now.all_kernels
-        return lower(segment, now.shapes, nchw, last, tensors, self.weights, settings, pool, keep)
+        given = segment, now.shapes, nchw, last, tensors, self.weights
+        return lower(*given, settings, pool, self._arenas, keep)
 
     def _run_segment(self, segment: Segment, inputs: list[Tensor], now: Situation) -> Values:
         lowered = self.lowered(segment, inputs, now)

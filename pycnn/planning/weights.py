@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +36,11 @@ class Packed:
 
 
 Key = tuple[int, str, int]  # value the node makes, kernel, x_nchw
+Wanted = tuple[Node, str, dict[str, float]]  # arguments of `Weights.get`
+
+
+def _key(node: Node, kernel: str, params: dict[str, float]) -> Key:
+    return node.outputs[0], kernel, int(params.get("x_nchw", 0))
 
 
 class Weights:
@@ -46,11 +53,23 @@ class Weights:
 
     def get(self, node: Node, kernel: str, params: dict[str, float]) -> Packed:
         """The node's weights for `kernel`, folded and packed if they are not yet."""
-        key = (node.outputs[0], kernel, int(params.get("x_nchw", 0)))
+        key = _key(node, kernel, params)
         with self._lock:
-            if key not in self._packed:
-                self._packed[key] = (node, self._pack(node, kernel, params))
-            return self._packed[key][1]
+            found = self._packed.get(key)
+        if found is not None:
+            return found[1]
+        made = self._pack(node, kernel, params)
+        with self._lock:
+            return self._packed.setdefault(key, (node, made))[1]
+
+    def get_all(self, wanted: Sequence[Wanted], threads: int) -> list[Packed]:
+        """`get` of each; those that are missing on several threads: they fold and pack with the GIL released."""
+        with self._lock:
+            missing = [one for one in wanted if _key(*one) not in self._packed]
+        if len(missing) > 1 and threads > 1:
+            with ThreadPoolExecutor(threads) as workers:
+                list(workers.map(lambda one: self.get(*one), missing))
+        return [self.get(*one) for one in wanted]
 
     def without(self, changed: set[str]) -> Weights:
         """A cache that keeps what does not depend on the tensors with these names."""
@@ -84,12 +103,17 @@ class Weights:
             weight, bias = folded_weight(op, self._tensors)
         name = op.name if isinstance(op, (ConvTranspose2d, LayerNorm, Linear)) else "conv2d"
         weight = weight.detach().contiguous()
-        packed = torch.empty(
-            _C.packed_size(name, kernel, params), dtype=torch.float32, device="cpu"
-        )
+        packed = floats(_C.packed_size(name, kernel, params))
         _C.pack(name, kernel, params, weight.data_ptr(), packed.data_ptr())
         # A copy: a live bias edited in place would otherwise reach plans half-way through a call.
         return Packed(packed, None if bias is None else bias.detach().clone().contiguous())
+
+
+def floats(count: int) -> Tensor:
+    """Memory for kernels: [count], not initialised. The first use of as much of torch's costs more than packing it."""
+    if count == 0:
+        return torch.empty(0, dtype=torch.float32, device="cpu")
+    return torch.frombuffer(_C.Buffer(count), dtype=torch.float32, count=count)
 
 
 def _rows_of(t: Tensor, rank: int) -> Tensor:

@@ -1,0 +1,82 @@
+"""Memory that plans run in: aligned, shared by the plans of a model, given back."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from pycnn import _C
+
+LARGE = 5 << 20  # floats: mapped and made present at once
+
+
+@pytest.mark.parametrize("floats", [1, 17, 1 << 20, (1 << 20) - 16, LARGE, LARGE + 1])
+def test_a_buffer_is_aligned_and_holds_what_is_written(floats: int) -> None:
+    memory = torch.frombuffer(_C.Buffer(floats), dtype=torch.float32)
+    assert memory.data_ptr() % 64 == 0 and memory.numel() >= floats
+    memory.copy_(torch.arange(memory.numel()))
+    assert torch.equal(memory, torch.arange(memory.numel(), dtype=torch.float32))
+
+
+def test_tensors_keep_their_buffer() -> None:
+    views = [np.frombuffer(_C.Buffer(LARGE), dtype=np.float32) for _ in range(4)]
+    for i, view in enumerate(views):
+        view.fill(i)
+    assert [float(view.max()) for view in views] == [0, 1, 2, 3]
+
+
+def relu_twice(arenas: _C.Arenas | None, count: int, workers: int = 1) -> _C.Plan:
+    """y = relu(relu(x)) through `count` floats of arena."""
+    plan = _C.Plan(count * 4, 0, workers, 1, 1, True, arenas)
+    params = {"pixels": count, "c": 1, "ldx": 1, "ldy": 1, "act": 1}
+    none, middle = ("none", 0), ("arena", 0)
+    plan.add("elementwise", "elementwise_reference", params, ("input", 0), none, none, none, middle)
+    plan.add(
+        "elementwise", "elementwise_reference", params, middle, none, none, none, ("output", 0)
+    )
+    return plan
+
+
+def run(plan: _C.Plan, count: int) -> None:
+    x, y = torch.randn(count), torch.full((count,), torch.nan)
+    plan.run([x.data_ptr()], [y.data_ptr()])
+    assert torch.equal(y, x.relu())
+
+
+def test_plans_of_a_model_run_in_the_same_memory() -> None:
+    arenas = _C.Arenas()
+    assert arenas.bytes == 0
+    small, large = relu_twice(arenas, 1000), relu_twice(arenas, 9000)
+    run(small, 1000)
+    assert 4000 <= arenas.bytes < 9000
+    run(large, 9000)
+    most = arenas.bytes
+    assert 36000 <= most < 41000  # in place of the small one, not beside it
+    run(small, 1000)
+    assert arenas.bytes == most
+    run(relu_twice(None, 1000), 1000)
+    assert arenas.bytes == most
+
+
+def test_calls_at_once_have_memory_of_their_own() -> None:
+    arenas = _C.Arenas()
+    plans = [(relu_twice(arenas, count), count) for count in (100, 20_000, 300_000)]
+    failed: list[BaseException] = []
+
+    def work(seed: int) -> None:
+        try:
+            for i in range(60):
+                run(*plans[(seed + i) % len(plans)])
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert 0 < arenas.bytes <= 6 * 4 * 300_032
