@@ -44,18 +44,18 @@ class Roof:
 
 def work_of(step: Step, shapes: Mapping[int, Shape]) -> Work:
     """Of one kernel call."""
-    p = step.params
+    p, images = step.params, step.images
     if step.op in COPIES:
-        return Work(0.0, 2 * FLOAT * p.get("n", 1) * p["pixels"] * p["c"])
+        return Work(0.0, 2 * FLOAT * images * p.get("n", 1) * p["pixels"] * p["c"])
     elements = [math.prod(shapes[v]) for v in (*step.node.inputs, *step.node.outputs)]
     moved, made = float(sum(elements)), float(elements[-1])
     if step.op == "conv2d":
-        moved -= elements[0] - _pixels_read(p) * p["c"]
+        moved -= elements[0] - images * _pixels_read(p) * p["c"]
         weights = p["k"] * p["c"] / p.get("groups", 1) * p.get("kh", 1) * p.get("kw", 1)
-        flops = 2 * p["n"] * p["oh"] * p["ow"] * weights
+        flops = 2 * images * p["n"] * p["oh"] * p["ow"] * weights
     elif step.op == "conv_transpose2d":
         weights = p["c"] * p["k"] / p["groups"] * p["kh"] * p["kw"]
-        flops = 2 * p["n"] * p["h"] * p["w"] * weights
+        flops = 2 * images * p["n"] * p["h"] * p["w"] * weights
     elif step.op == "linear":
         weights = p["c"] * p["k"]
         flops = 2 * p["m"] * weights

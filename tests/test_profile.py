@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import pycnn
 from pycnn.limits import Limits
+from pycnn.planning import sections
 from pycnn.profile.measure import Span, durations, slots
 from pycnn.profile.roofline import roofline
 from pycnn.work import Work, describe, roof
@@ -107,7 +108,29 @@ def test_the_roof_by_hand() -> None:
 
 def test_a_steps_time_is_from_the_first_begin_to_the_last_end() -> None:
     spans = [Span(0, 0, 100, 150), Span(0, 1, 110, 190), Span(1, 0, 195, 200)]
-    assert durations(spans, 2) == [90, 5]
+    assert durations(spans, [False, False]) == [90, 5]
+
+
+def test_of_steps_that_run_image_by_image_the_longest_worker_counts() -> None:
+    spans = [Span(0, 0, 100, 150), Span(0, 1, 190, 270), Span(1, 0, 150, 160)]
+    assert durations(spans, [True, True]) == [80, 10]
+
+
+@pytest.mark.parametrize("images", [2, 3])
+def test_the_steps_of_a_section_follow_each_other(
+    images: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sections, "_CACHES", 0)
+    found = profiled(settle(net()), torch.randn(images, 3, 128, 128))
+    lanes: dict[int, list[tuple[float, float]]] = {}
+    for span in found.spans:
+        lanes.setdefault(span.worker, []).append((span.begin_s, span.end_s))
+    assert len(lanes) == max(layer.workers for layer in found.layers)
+    for lane in lanes.values():
+        assert all(begin <= end for begin, end in lane)
+        assert all(
+            end <= begin + 1e-9 for (_, end), (begin, _) in zip(lane, lane[1:], strict=False)
+        )
 
 
 @pytest.mark.parametrize("make", [Branches, Views, Outputs, net])

@@ -14,7 +14,7 @@ from nets import Branches, Outputs, Views, conv_bn, error, fast, settle, truth
 from torch import Tensor, nn
 
 import pycnn
-from pycnn.planning import lower
+from pycnn.planning import arena
 from pycnn.planning.memory import Placement
 from pycnn.verify.deviation import deviation
 
@@ -105,9 +105,9 @@ def test_a_plan_that_uses_memory_too_early_is_found(monkeypatch: pytest.MonkeyPa
             return real(blocks)
         return Placement({b.key: 0 for b in blocks}, max(b.size for b in blocks))
 
-    real = lower.place
-    monkeypatch.setattr(lower, "place", place)
-    monkeypatch.setattr(lower, "check", lambda blocks, placement: None)
+    real = arena.place
+    monkeypatch.setattr(arena, "place", place)
+    monkeypatch.setattr(arena, "check", lambda blocks, placement: None)
 
     def shortcut(self, x):  # x must outlive the first convolution's output
         x = self.a(x)

@@ -31,7 +31,10 @@ Slot read_slot(const SlotTuple& tuple) {
                                                              {"output", Slot::kOutput}};
   const auto name = py::cast<std::string>(tuple[0]);
   for (const auto& [text, kind] : kinds)
-    if (name == text) return {kind, py::cast<int64_t>(tuple[1]), tuple.size() > 2 ? py::cast<int64_t>(tuple[2]) : 0};
+    if (name == text) {
+      const auto number = [&](size_t i) { return i < tuple.size() ? py::cast<int64_t>(tuple[i]) : 0; };
+      return {kind, number(1), number(2), number(3), number(4)};
+    }
   throw py::value_error("unknown slot kind '" + name + "'");
 }
 
@@ -202,6 +205,7 @@ PYBIND11_MODULE(_C, m) {
            py::arg("pool") = true, py::arg("arenas") = nullptr)
       .def("add", &add_step, py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("x"), py::arg("residual"),
            py::arg("w"), py::arg("bias"), py::arg("y"))
+      .def("section", &Plan::section, py::arg("begin"), py::arg("end"), py::arg("images"))
       .def("run", &run_plan, py::arg("inputs"), py::arg("outputs"))
       .def("run_single", &run_single, py::arg("input"), py::arg("output"))
       .def("run_in", &run_plan_in, py::arg("memory"), py::arg("inputs"), py::arg("outputs"))

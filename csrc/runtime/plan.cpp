@@ -1,5 +1,6 @@
 #include "runtime/plan.h"
 
+#include <algorithm>
 #include <chrono>
 #include <stdexcept>
 
@@ -14,8 +15,11 @@ int64_t aligned(int64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; 
 struct NoClock {
   void begin(size_t, Worker) const {}
   void end(size_t, Worker) const {}
+  void section(size_t, size_t, Worker) const {}
 };
 
+// In a section a worker comes to each step again and again: its end is then its begin and the sum of its times, and
+// section() moves the steps one behind the other.
 struct StepClock {
   int64_t* times;
   int workers;
@@ -27,8 +31,23 @@ struct StepClock {
   int64_t* at(size_t step, Worker worker) const {
     return times + (static_cast<int64_t>(step) * workers + worker.id) * 2;
   }
-  void begin(size_t step, Worker worker) const { at(step, worker)[0] = now(); }
-  void end(size_t step, Worker worker) const { at(step, worker)[1] = now(); }
+  void begin(size_t step, Worker worker) const {
+    int64_t* t = at(step, worker);
+    const int64_t spent = t[1] - t[0];
+    t[1] = now() - spent;
+    if (t[0] == 0) t[0] = t[1];
+  }
+  void end(size_t step, Worker worker) const {
+    int64_t* t = at(step, worker);
+    t[1] = t[0] + now() - t[1];
+  }
+  void section(size_t begin, size_t end, Worker worker) const {
+    for (size_t i = begin + 1; i < end; ++i) {
+      int64_t *t = at(i, worker), *before = at(i - 1, worker);
+      t[1] += before[1] - t[0];
+      t[0] = before[1];
+    }
+  }
 };
 
 }  // namespace
@@ -40,33 +59,64 @@ struct Plan::Call {
   void* const* outputs;
   Barrier barrier;
 
-  float* resolve(const Slot& slot) const {
+  // worker: whose own memory the slot is in.
+  float* resolve(const Slot& slot, int64_t image, int worker) const {
+    const int64_t moved = image * slot.image + worker * slot.worker;
     switch (slot.kind) {
       case Slot::kArena:
-        return reinterpret_cast<float*>(arena + slot.value);
+        return reinterpret_cast<float*>(arena + slot.value + moved);
       case Slot::kConst:
         return reinterpret_cast<float*>(slot.value);
       case Slot::kInput:
-        return reinterpret_cast<float*>(static_cast<char*>(const_cast<void*>(inputs[slot.value])) + slot.offset);
+        return reinterpret_cast<float*>(static_cast<char*>(const_cast<void*>(inputs[slot.value])) + slot.offset +
+                                        moved);
       case Slot::kOutput:
-        return reinterpret_cast<float*>(static_cast<char*>(outputs[slot.value]) + slot.offset);
+        return reinterpret_cast<float*>(static_cast<char*>(outputs[slot.value]) + slot.offset + moved);
       default:
         return nullptr;
     }
   }
 
+  // Of `image`, in the memory of worker `own` of a section; `share` is what `worker` does of it.
+  template <class Clock>
+  void step(size_t i, Worker worker, Worker share, int64_t image, int own, int64_t workspace, const Clock& clock) {
+    const Step& step = plan.steps_[i];
+    const Slot(&s)[5] = step.slots;
+    const Ptrs ptrs{
+        resolve(s[0], image, own), resolve(s[1], image, own),
+        resolve(s[2], image, own), resolve(s[3], image, own),
+        resolve(s[4], image, own), reinterpret_cast<float*>(arena + aligned(plan.arena_bytes_) + own * workspace)};
+    clock.begin(i, worker);
+    step.kernel->run(step.kernel->kernel, step.params.get(), ptrs, share);
+    clock.end(i, worker);
+  }
+
+  template <class Clock>
+  void section(const Section& section, Worker worker, int& sense, const Clock& clock) {
+    const int64_t alone = section.images / worker.count * worker.count;
+    for (int64_t image = worker.id; image < alone; image += worker.count)
+      for (size_t i = section.begin; i < section.end; ++i)
+        step(i, worker, {0, 1}, image, worker.id, section.own_workspace, clock);
+    for (int64_t image = alone; image < section.images; ++image)
+      for (size_t i = section.begin; i < section.end; ++i) {
+        barrier.wait(sense, worker.count);
+        step(i, worker, worker, image, 0, 0, clock);
+      }
+    clock.section(section.begin, section.end, worker);
+  }
+
   template <class Clock>
   void work(Worker worker, const Clock& clock) {
     int sense = 0;
-    float* workspace = reinterpret_cast<float*>(arena + aligned(plan.arena_bytes_));
-    for (size_t i = 0; i < plan.steps_.size(); ++i) {
-      const Step& step = plan.steps_[i];
+    auto next = plan.sections_.begin();
+    for (size_t i = 0; i < plan.steps_.size();) {
       if (i > 0) barrier.wait(sense, worker.count);
-      const Ptrs ptrs{resolve(step.slots[0]), resolve(step.slots[1]), resolve(step.slots[2]),
-                      resolve(step.slots[3]), resolve(step.slots[4]), workspace};
-      clock.begin(i, worker);
-      step.kernel->run(step.kernel->kernel, step.params.get(), ptrs, worker);
-      clock.end(i, worker);
+      if (next != plan.sections_.end() && next->begin == i) {
+        section(*next, worker, sense, clock);
+        i = (next++)->end;
+      } else {
+        step(i++, worker, worker, 0, 0, 0, clock);
+      }
     }
   }
 };
@@ -105,6 +155,31 @@ void Plan::add(const std::string& op, const std::string& kernel, std::shared_ptr
     step.slots[i] = slots[i];
   }
   steps_.push_back(std::move(step));
+}
+
+void Plan::check(const Slot& slot, const Section& section) const {
+  const int64_t last = (section.images - 1) * slot.image + (workers_ - 1) * slot.worker;
+  if (slot.image < 0 || slot.worker < 0 || (slot.kind == Slot::kArena && slot.value + last > arena_bytes_))
+    throw std::invalid_argument("Plan.section: a slot of image " + std::to_string(section.images - 1) +
+                                " is out of range");
+}
+
+void Plan::section(size_t begin, size_t end, int64_t images) {
+  if (begin >= end || end > steps_.size() || images < 1 || (!sections_.empty() && begin < sections_.back().end))
+    throw std::invalid_argument("Plan.section: steps " + std::to_string(begin) + " to " + std::to_string(end) + " of " +
+                                std::to_string(steps_.size()) + " for " + std::to_string(images) +
+                                " images: not a section, or not behind the last");
+  Section made{begin, end, images, 0};
+  for (size_t i = begin; i < end; ++i) {
+    const Step& step = steps_[i];
+    for (const Slot& slot : step.slots) check(slot, made);
+    const int64_t floats = step.kernel->workspace(step.kernel->kernel, step.params.get(), 1);
+    made.own_workspace = std::max(made.own_workspace, aligned(floats * static_cast<int64_t>(sizeof(float))));
+  }
+  if (made.own_workspace * workers_ > aligned(workspace_bytes_))
+    throw std::invalid_argument("Plan.section: " + std::to_string(workers_) + " workers need more workspace than " +
+                                std::to_string(workspace_bytes_) + " bytes");
+  sections_.push_back(made);
 }
 
 int64_t Plan::memory_bytes() const { return aligned(arena_bytes_) + aligned(workspace_bytes_); }

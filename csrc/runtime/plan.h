@@ -16,6 +16,8 @@ struct Slot {
   Kind kind = kNone;
   int64_t value = 0;   // kArena: byte offset; kConst: address; kInput, kOutput: index
   int64_t offset = 0;  // bytes, for kInput and kOutput
+  // Within a section, bytes from one image to the next, or from one worker's own memory to the next one's.
+  int64_t image = 0, worker = 0;
 };
 
 class Plan {
@@ -27,6 +29,11 @@ class Plan {
 
   // Slots: x, residual, w, bias, y. Throws std::invalid_argument when the kernel refuses or a slot is out of range.
   void add(const std::string& op, const std::string& kernel, std::shared_ptr<void> params, const Slot (&slots)[5]);
+
+  // The steps from `begin` up to `end` describe one image each and are run for `images` of them, one image after the
+  // other by one worker (depth first), so that what passes between them stays in its cache and nobody waits at a
+  // barrier; images that are left over when each worker has had as many are shared. Sections come in order.
+  void section(size_t begin, size_t end, int64_t images);
 
   // Blocks until done. Thread-safe: every call takes an arena of its own.
   void run(const void* const* inputs, void* const* outputs);
@@ -49,9 +56,15 @@ class Plan {
     std::shared_ptr<void> params;
     Slot slots[5];
   };
+  struct Section {
+    size_t begin, end;
+    int64_t images;
+    int64_t own_workspace;  // bytes, of a worker that has an image to itself: those of its most demanding step
+  };
   struct Call;
 
   void check(const Slot& slot) const;
+  void check(const Slot& slot, const Section& section) const;
   template <class Clock>
   void execute(char* arena, const void* const* inputs, void* const* outputs, const Clock& clock) const;
 
@@ -59,6 +72,7 @@ class Plan {
   const int workers_, inputs_, outputs_;
   const bool pool_;
   std::vector<Step> steps_;
+  std::vector<Section> sections_;
   const std::shared_ptr<Arenas> arenas_;
 };
 

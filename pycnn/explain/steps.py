@@ -125,6 +125,10 @@ def _window(step: Step) -> str:
 
 def _layout(step: Step, shapes: Mapping[int, Shape]) -> str:
     """Of operands and result; a pixel stride that is not the number of channels is told in floats."""
+    return f"{_rows(step, shapes)}, image by image" if step.images > 1 else _rows(step, shapes)
+
+
+def _rows(step: Step, shapes: Mapping[int, Shape]) -> str:
     node = step.node
     if step.op == "layout":
         return "NHWC → NCHW" if step.params["to_nchw"] else "NCHW → NHWC"

@@ -29,16 +29,23 @@ class Rows:
             return Rows(shape[0] * shape[2] * shape[3], shape[1])
         return Rows(math.prod(shape[:-1]), shape[-1])
 
+    @staticmethod
+    def image(shape: Shape) -> int:
+        """Rows of one entry of the first axis."""
+        return Rows.of((1, *shape[1:])).count if len(shape) > 1 else 1
+
 
 @dataclass(frozen=True)
 class Home:
-    """`kind` is "arena" (index: a buffer's key), "input" or "output" (index: position); offset in floats."""
+    """`kind` is "arena" (index: a buffer's key), "input" or "output" (index: position); `offset` in floats; `image`:
+    floats between the first rows of two images."""
 
     kind: str
     index: int
     ld: int
     offset: int = 0
     nchw: bool = False
+    image: int = 0
 
 
 def same_memory(shape: Shape) -> bool:
@@ -69,12 +76,12 @@ class Homes:
         return value
 
     def __getitem__(self, value: int) -> Home:
-        offset = 0
+        offset, shape = 0, self.shapes[value]
         while value in self.alias:
             offset += self.start.get(value, 0)
             value = self.alias[value]
         home = self.of[value]
-        return replace(home, offset=home.offset + offset) if offset else home
+        return replace(home, offset=home.offset + offset, image=Rows.image(shape) * home.ld)
 
 
 def is_alias(node: Node, shapes: Shapes) -> bool:

@@ -10,18 +10,18 @@ from torch import Tensor
 from pycnn import _C
 from pycnn.ir import Shape, Shapes, TensorTable
 from pycnn.planning import params as fields
-from pycnn.planning.check import check
+from pycnn.planning.arena import Arena, Slot, Span, arrange
 from pycnn.planning.formats import fresh, propagate, strided
-from pycnn.planning.homes import FLOAT, Home, Homes, assign
+from pycnn.planning.homes import FLOAT, Homes, assign
 from pycnn.planning.lower_ops import lower_node
 from pycnn.planning.lowering import Lowering, Step
-from pycnn.planning.memory import Block, Placement, place
+from pycnn.planning.memory import align
+from pycnn.planning.sections import Section, sections
 from pycnn.planning.segments import Segment
 from pycnn.planning.settings import Settings
 from pycnn.planning.weights import Weights
 
 _ONE_WORKER = 2e6  # multiply-adds below which waking a second thread costs more than it gives
-Slot = tuple[str, int] | tuple[str, int, int]
 
 
 @dataclass(frozen=True)
@@ -64,64 +64,63 @@ def lower(
     formats = propagate(segment.nodes, channels_last, shapes, tensors)
     homes = assign(segment, shapes, formats, dict(nchw))
     work = Lowering(segment, shapes, homes, tensors, weights, settings)
-    for node in segment.nodes:
-        lower_node(work, node)
+    spans = _lower_nodes(work, sections(segment, shapes, tensors))
     for i, v in enumerate(segment.outputs):
         work.deliver(i, v, formats[v])
     work.pack()
-    effort = sum(fields.multiplies(s.op, s.params) for s in work.steps)
+    effort = sum(fields.multiplies(s.op, s.params) * s.images for s in work.steps)
     workers = settings.threads if effort >= _ONE_WORKER else 1
-    placement = _placed(work.steps, homes, keep)
-    plan = _build(segment, work.steps, placement, workers, pool, arenas)
+    arena = arrange(work.steps, spans, homes, workers, keep)
+    ends = len(segment.inputs), len(segment.outputs)
+    plan = _build(work.steps, spans, arena, workers, ends, pool, arenas)
     wanted = [(tuple(shapes[v]), formats[v]) for v in segment.outputs]
     return Lowered(
         plan,
         tuple(work.steps),
         tuple(s for s, _ in wanted),
         tuple(f for _, f in wanted),
-        placement.total,
+        arena.total,
         workers,
         homes,
-        placement.offsets,
+        arena.offsets,
     )
 
 
-def _placed(steps: Sequence[Step], homes: Homes, keep: bool) -> Placement:
-    """Offsets of the arena's buffers, proved; with `keep` each has bytes of its own."""
-    spans: dict[int, list[int]] = {}
-    for i, step in enumerate(steps):
-        for home in (step.x, step.y, step.residual):
-            if home is not None and home.kind == "arena":
-                spans.setdefault(home.index, []).append(i)
-    last = len(steps) - 1
-    blocks = [
-        Block(key, homes.buffers[key] * FLOAT, *((0, last) if keep else (at[0], at[-1])))
-        for key, at in spans.items()
-    ]
-    placement = place(blocks)
-    check(blocks, placement)
-    return placement
+def _lower_nodes(work: Lowering, sections: Sequence[Section]) -> list[Span]:
+    """Add the steps of all nodes; the sections as spans of steps."""
+    spans: list[Span] = []
+    done = 0
+    for section in sections:
+        for node in work.segment.nodes[done : section.begin]:
+            lower_node(work, node)
+        first = len(work.steps)
+        with work.section(section.images):
+            for node in work.segment.nodes[section.begin : section.end]:
+                lower_node(work, node)
+        spans.append(Span(first, len(work.steps), section.images))
+        done = section.end
+    for node in work.segment.nodes[done:]:
+        lower_node(work, node)
+    return [span for span in spans if span.begin < span.end]
 
 
 def _build(
-    segment: Segment,
     steps: Sequence[Step],
-    placement: Placement,
+    spans: Sequence[Span],
+    arena: Arena,
     workers: int,
+    ends: tuple[int, int],
     pool: bool,
     arenas: _C.Arenas,
 ) -> _C.Plan:
-    workspace = max((_C.workspace(s.op, s.kernel, s.params, workers) for s in steps), default=0)
-    ends = len(segment.inputs), len(segment.outputs)
-    plan = _C.Plan(placement.total, workspace * FLOAT, workers, *ends, pool, arenas)
-
-    def slot(home: Home | None) -> Slot:
-        if home is None:
-            return ("none", 0)
-        if home.kind == "arena":
-            return ("arena", placement.offsets[home.index] + home.offset * FLOAT)
-        return (home.kind, home.index, home.offset * FLOAT)
-
+    shared = (_C.workspace(s.op, s.kernel, s.params, workers) for s in steps)
+    own = (
+        align(_C.workspace(s.op, s.kernel, s.params, 1) * FLOAT) // FLOAT * workers
+        for span in spans
+        for s in steps[span.begin : span.end]
+    )
+    workspace = max((*shared, *own), default=0)
+    plan = _C.Plan(arena.total, workspace * FLOAT, workers, *ends, pool, arenas)
     none: Slot = ("none", 0)
     for s in steps:
         weight, bias = none, none
@@ -129,5 +128,8 @@ def _build(
             weight = ("const", s.packed.weight.data_ptr())
             if s.packed.bias is not None:
                 bias = ("const", s.packed.bias.data_ptr())
-        plan.add(s.op, s.kernel, s.params, slot(s.x), slot(s.residual), weight, bias, slot(s.y))
+        x, residual, y = (arena.slot(home) for home in (s.x, s.residual, s.y))
+        plan.add(s.op, s.kernel, s.params, x, residual, weight, bias, y)
+    for span in spans:
+        plan.section(span.begin, span.end, span.images)
     return plan

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from pycnn.ir import Node, Shapes, TensorTable
@@ -15,7 +17,7 @@ from pycnn.planning.weights import Packed, Weights
 
 @dataclass(frozen=True)
 class Step:
-    """One kernel call; homes say where its operands lie."""
+    """One kernel call; homes say where its operands lie. `params` are those of one image where there are `images`."""
 
     op: str
     kernel: str
@@ -25,6 +27,7 @@ class Step:
     y: Home
     residual: Home | None = None
     packed: Packed | None = None
+    images: int = 1
 
 
 @dataclass
@@ -41,6 +44,18 @@ class Lowering:
     weighted: list[int] = field(default_factory=list)  # indices of steps that read packed weights
     converted: dict[int, Home] = field(default_factory=dict)  # NCHW inputs copied to NHWC
     extra: int = 0
+    images: int = 1
+
+    @contextmanager
+    def section(self, images: int) -> Iterator[None]:
+        """Steps added within are those of one image, run by one worker."""
+        whole = self.shapes, self.settings, self.converted
+        one = {v: (1, *s[1:]) if s[:1] == (images,) else s for v, s in self.shapes.items()}
+        self.shapes, self.settings = one, replace(self.settings, threads=1)
+        self.converted, self.images = dict(self.converted), images
+        yield
+        self.shapes, self.settings, self.converted = whole
+        self.images = 1
 
     def emit(
         self,
@@ -56,7 +71,7 @@ class Lowering:
         kernel = self.settings.choose(op, params)
         if weighted:
             self.weighted.append(len(self.steps))
-        self.steps.append(Step(op, kernel, params, node, x, y, residual))
+        self.steps.append(Step(op, kernel, params, node, x, y, residual, images=self.images))
 
     def pack(self) -> None:
         """Give the steps their weights: all at once, for several threads to share the work."""
@@ -80,7 +95,7 @@ class Lowering:
         if value not in self.converted:
             shape = self.shapes[value]
             ld = pixel_stride(shape[1])
-            made = self.buffer(Rows.of(shape).count * ld, ld)
+            made = replace(self.buffer(Rows.of(shape).count * ld, ld), image=Rows.image(shape) * ld)
             self.emit("layout", node, fields.layout(shape, False, ld), home, made)
             self.converted[value] = made
         return self.converted[value]

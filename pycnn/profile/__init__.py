@@ -68,7 +68,8 @@ def _report(
     rounds: Rounds,
     resident: int,
 ) -> Profile:
-    times = [durations(spans, len(steps)) for spans in rounds.spans]
+    by_image = [slot.step is not None and slot.step.images > 1 for slot in steps]
+    times = [durations(spans, by_image) for spans in rounds.spans]
     sums = [sum(each) / 1e9 for each in times]
     machine = {workers: limits(workers) for workers in sorted({slot.workers for slot in steps})}
     shapes = compiled.program.at(inputs).shapes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -125,10 +125,15 @@ def measure(timed: Callable[[], list[Span]], call: Callable[[], Any], seconds: f
     return rounds
 
 
-def durations(spans: list[Span], count: int) -> list[int]:
-    """Nanoseconds of each of `count` steps in one call: from the first worker's begin to the last one's end."""
-    begins, ends = [0] * count, [0] * count
+def durations(spans: list[Span], by_image: Sequence[bool]) -> list[int]:
+    """Nanoseconds of each step in one call: from the first worker's begin to the last one's end.
+
+    Where steps run image by image (`by_image`), workers are at different ones at a time: the longest worker's time.
+    """
+    count = len(by_image)
+    begins, ends, longest = [0] * count, [0] * count, [0] * count
     for span in spans:
         ends[span.slot] = max(ends[span.slot], span.end)
         begins[span.slot] = min(begins[span.slot] or span.begin, span.begin)
-    return [end - begin for begin, end in zip(begins, ends, strict=True)]
+        longest[span.slot] = max(longest[span.slot], span.end - span.begin)
+    return [longest[i] if alone else ends[i] - begins[i] for i, alone in enumerate(by_image)]

@@ -1,0 +1,100 @@
+"""Depth first over the batch: stretches of nodes that run one image after the other, each by one worker.
+
+A layer's results for the whole batch may fill the caches several times over before the next layer reads them; those of
+one image do not.  What it costs is that each image reads the weights again, and that tiles do not reach over images: so
+only layers with few weights beside an image's activations are worth it, and only where the batch does not fit anyway.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from pycnn import _C
+from pycnn.ir import (
+    AdaptivePool2d,
+    Add,
+    Arith,
+    BatchNorm,
+    Concat,
+    Conv2d,
+    ConvTranspose2d,
+    Elementwise,
+    Identity,
+    Node,
+    Pool2d,
+    Shapes,
+    Slice,
+    Source,
+    TensorTable,
+    Upsample,
+    sources,
+)
+from pycnn.planning.segments import Segment
+
+FLOAT = 4
+_CACHES = 0.1  # of the last cache: what a layer's operands and result must exceed, of all images
+_WEIGHTS = 2.0  # of an image's operands and result: the most weights
+_BY_IMAGE = (
+    *(Conv2d, ConvTranspose2d, BatchNorm, Pool2d, AdaptivePool2d, Upsample),
+    *(Add, Arith, Elementwise, Concat, Slice, Identity),
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """Nodes `begin` up to `end` of a segment, for each of `images`."""
+
+    begin: int
+    end: int
+    images: int
+
+
+def sections(segment: Segment, shapes: Shapes, tensors: TensorTable) -> tuple[Section, ...]:
+    """The stretches of at least two layers that are worth it."""
+    images = next((shapes[v][0] for v in segment.inputs if len(shapes[v]) == 4), 1)
+    if images < 2:
+        return ()
+    found: list[Section] = []
+    begin, layers = 0, 0
+    for at in range(len(segment.nodes) + 1):
+        worth = at < len(segment.nodes) and _worth(segment.nodes[at], shapes, tensors, images)
+        if worth is False:
+            if layers > 1:
+                found.append(Section(begin, at, images))
+            begin, layers = at + 1, 0
+        elif worth:
+            layers += 1
+    return tuple(found)
+
+
+def _worth(node: Node, shapes: Shapes, tensors: TensorTable, images: int) -> bool | None:
+    """Whether the node may and should run image by image; None: it may, and has nothing to do."""
+    if not by_image(node, shapes, tensors, images):
+        return False
+    if isinstance(node.op, (Identity, Slice)):
+        return None
+    floats = sum(math.prod(shapes[v]) for v in (*node.inputs, *node.outputs))
+    weights = sum(math.prod(tensors.shape(s)) for s in sources(node.op))
+    if (
+        isinstance(node.op, Conv2d)
+        and node.op.stride == (1, 1)
+        and weights > 9 * shapes[node.outputs[0]][1]
+    ):
+        weights *= 4  # as Winograd's F(4x4, 3x3) has them
+    caches = _CACHES * int(_C.machine()["l3_bytes"])
+    return floats * FLOAT > caches and weights <= _WEIGHTS * floats / images
+
+
+def by_image(node: Node, shapes: Shapes, tensors: TensorTable, images: int) -> bool:
+    """Whether each image's result depends on that image alone, and lies where only its own rows are."""
+    op = node.op
+    if not isinstance(op, _BY_IMAGE) or (isinstance(op, (Concat, Slice)) and op.dim == 0):
+        return False
+    values = (*node.inputs, *node.outputs)
+    if any(len(shapes[v]) != 4 or shapes[v][0] != images for v in values):
+        return False
+    if isinstance(op, Arith) and isinstance(op.other, Source):
+        other = tensors.shape(op.other)
+        return len(other) < 4 or other[0] == 1
+    return True
