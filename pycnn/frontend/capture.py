@@ -28,6 +28,7 @@ from ..ir import (
 )
 from .aliases import expose_aliases
 from .calls import CaptureError
+from .nodes import run
 from .origins import Origins
 from .questions import ask
 from .trace import Trace
@@ -69,8 +70,6 @@ def _check_inputs(tensors: list[Tensor]) -> None:
             raise CaptureError(
                 f"input {index} is a {tensor.layout} {type(tensor).__name__}, not a plain tensor"
             )
-    if torch.is_autocast_enabled(tensors[0].device.type):
-        raise CaptureError("autocast is on: torch picks the dtype of every op")
 
 
 def _check_constants(input_tree: InputTree) -> None:
@@ -104,7 +103,7 @@ def _run(
             _module_paths(trace, model),
             mode,
         ):
-            result = model(*args, **kwargs)
+            result = run(trace, model, args, kwargs)
     except CaptureError:
         raise
     except Exception as error:

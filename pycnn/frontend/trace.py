@@ -130,6 +130,8 @@ class Trace:
 
     def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one torch function on meta twins, add what it computes to the graph, give model code its result."""
+        if torch.is_autocast_enabled(self.device.type):
+            raise CaptureError(f"{self.where()}autocast is on: torch picks the dtype of every op")
         call = Call(func, self.operand(args), self.operand(kwargs))
         problem = device_problem(call, self.device)
         if problem:
