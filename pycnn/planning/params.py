@@ -36,11 +36,27 @@ def act_fields(op: Op) -> Params:
 def conv2d(op: Conv2d, x: Shape, y: Shape, tensors: TensorTable) -> Params:
     n, c, h, w = x
     _, k, oh, ow = y
-    kh, kw = (op.weight_shape or tensors.shape(op.weight))[2:]
-    (sh, sw), (dh, dw) = op.stride, op.dilation
+    kernel = (op.weight_shape or tensors.shape(op.weight))[2:]
+    (sh, sw), (ph, pw) = op.stride, op.padding[:2]
+    kh, ph, dh = _live_taps(kernel[0], h, oh, sh, ph, op.dilation[0])
+    kw, pw, dw = _live_taps(kernel[1], w, ow, sw, pw, op.dilation[1])
     sizes = {"n": n, "h": h, "w": w, "c": c, "k": k, "kh": kh, "kw": kw, "oh": oh, "ow": ow}
-    steps = {"sh": sh, "sw": sw, "ph": op.padding[0], "pw": op.padding[1], "dh": dh, "dw": dw}
+    steps = {"sh": sh, "sw": sw, "ph": ph, "pw": pw, "dh": dh, "dw": dw}
     return {**sizes, **steps, "groups": op.groups, **act_fields(op)}
+
+
+def _live_taps(
+    kernel: int, size: int, out: int, stride: int, pad: int, dilation: int
+) -> tuple[int, int, int]:
+    """(taps, padding, dilation) of one axis without the taps at its ends that see padding alone, for every output.
+
+    Those dropped in front are (pad - new padding) / dilation.
+    """
+    last = (out - 1) * stride - pad
+    inside = [t for t in range(kernel) if last + t * dilation >= 0 and t * dilation - pad < size]
+    if len(inside) in (0, kernel) or inside[0] * dilation > pad:
+        return kernel, pad, dilation
+    return len(inside), pad - inside[0] * dilation, dilation if len(inside) > 1 else 1
 
 
 def conv_transpose2d(op: ConvTranspose2d, x: Shape, y: Shape, tensors: TensorTable) -> Params:

@@ -35,12 +35,24 @@ class Packed:
     bias: Tensor | None
 
 
-Key = tuple[int, str, int]  # value the node makes, kernel, x_nchw
+# First row and column, rows and columns of the part of a convolution's window that sees the map.
+Taps = tuple[int, ...]
+Key = tuple[int, str, int, Taps]  # value the node makes, kernel, x_nchw
 Wanted = tuple[Node, str, dict[str, float]]  # arguments of `Weights.get`
 
 
 def _key(node: Node, kernel: str, params: dict[str, float]) -> Key:
-    return node.outputs[0], kernel, int(params.get("x_nchw", 0))
+    return node.outputs[0], kernel, int(params.get("x_nchw", 0)), _taps(node, params)
+
+
+def _taps(node: Node, params: dict[str, float]) -> Taps:
+    """What planning/params.py kept of a convolution's window."""
+    op = node.op
+    if not isinstance(op, Conv2d) or "kh" not in params:
+        return ()
+    pads = zip(("ph", "pw"), op.padding[:2], op.dilation, strict=True)
+    first = [(pad - int(params[name])) // step for name, pad, step in pads]
+    return (*first, int(params["kh"]), int(params["kw"]))
 
 
 class Weights:
@@ -102,6 +114,9 @@ class Weights:
             assert isinstance(op, (Conv2d, ConvTranspose2d, Linear))
             weight, bias = folded_weight(op, self._tensors)
         name = op.name if isinstance(op, (ConvTranspose2d, LayerNorm, Linear)) else "conv2d"
+        if taps := _taps(node, params):
+            y, x, kh, kw = taps
+            weight = weight[:, :, y : y + kh, x : x + kw]
         weight = weight.detach().contiguous()
         packed = floats(_C.packed_size(name, kernel, params))
         _C.pack(name, kernel, params, weight.data_ptr(), packed.data_ptr())

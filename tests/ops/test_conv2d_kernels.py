@@ -107,6 +107,26 @@ def test_more_weights_or_pixels_than_one_block(kernel: str) -> None:
             check(kernel, conv)
 
 
+# Dilated windows that reach over the map, for most outputs or all: taps outside are left out of wide enough tiles.
+REACHING = [
+    Conv(24, 37, 16, 18, (3, 3), (1, 1), (12, 12, 12, 12), (12, 12), n=2),
+    Conv(16, 16, 9, 31, (3, 3), (1, 1), (4, 7, 4, 7), (4, 7), n=2),
+    Conv(16, 35, 20, 33, (3, 3), (2, 2), (9, 9, 9, 9), (9, 9), n=2),
+    Conv(18, 36, 11, 40, (2, 4), (1, 1), (3, 12, 5, 9), (6, 8), groups=2, n=2),
+    Conv(16, 20, 6, 15, (3, 1), (1, 1), (20, 0, 20, 0), (20, 1)),
+    Conv(8, 20, 30, 64, (9, 9), (1, 1), (12, 12, 12, 12), (3, 3)),  # more taps than are told apart
+    Conv(16, 20, 3, 5, (3, 3), (1, 1), (6, 18, 6, 18), (2, 2)),  # tiles with no tap inside
+]
+
+
+@pytest.mark.parametrize("conv", REACHING)
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_taps_outside_the_map(kernel: str, conv: Conv) -> None:
+    if conv.suits(kernel):
+        check(kernel, conv)
+        check(kernel, conv, gap=0, extras=False)
+
+
 def dense_or_depthwise(kernel: str) -> Conv:
     if "depthwise" in kernel:
         return Conv(35, 35, 5, 8, (3, 3), (1, 1), (1, 1, 1, 1), groups=35, n=2)

@@ -31,6 +31,7 @@ void tile_mn(const Tile& t) {
   };
   for (int64_t tap = 0; tap < t.taps; ++tap) {
     const float* const* a = t.rows + tap * MR;
+    w = t.w + (t.live ? t.live[tap] : tap) * t.depth * kLanes;
     int64_t c = 0;
     for (; c + kUnroll <= t.depth; c += kUnroll) {
 #pragma GCC unroll 4

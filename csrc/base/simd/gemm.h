@@ -14,9 +14,10 @@ inline constexpr int kMaxRows = kLanes == 16 ? 14 : 6;
 struct Tile {
   const float* const* rows;  // [taps][mr]
   int64_t taps;
+  const int* live;  // B's part for tap t is that of its tap live[t]; null: of tap t
   int64_t depth;
   const float* w;         // first panel of the tile
-  int64_t panel;          // floats from one panel to the next = taps * depth * kLanes
+  int64_t panel;          // floats from one panel to the next
   const float* bias;      // n values, or null
   const float* residual;  // row r at r * ldr, or null
   int64_t ldr;

@@ -12,6 +12,9 @@ namespace {
 constexpr int64_t kMinChannels = 8;        // below, the patch kernel's longer runs win
 constexpr int64_t kWeightShare = 3;        // of L2: weights kept there while pixels stream
 constexpr int64_t kTableBytes = 64 << 10;  // pointer table of a block, a worker
+// With no more than this part of the taps inside the map, tiles cut where their taps change win, on average this high.
+constexpr double kWorthSkipping = 0.85;
+constexpr int64_t kLowestTile = 3;
 constexpr int64_t kPointerBytes = sizeof(const float*), kPointerFloats = kPointerBytes / 4;
 
 // Pixels in a block: whole tiles, for half of L2 and a pointer table of kTableBytes.
@@ -26,9 +29,49 @@ int64_t block_pixels(const Conv2dParams& p) {
 
 int64_t zero_floats(const Conv2dParams& p) { return (p.group_c() + 15) / 16 * 16; }
 
+// A tile: `rows` pixels from `pixel` on, and the taps that lie inside the map for any of them, tap t as bit t.
+struct Cut {
+  int64_t pixel, rows;
+  const float** table;  // [taps][rows]
+  uint64_t taps;
+};
+
+// Outputs [begin, end) of one axis at which a tap lies inside the map.
+struct Live {
+  int64_t begin, end;
+  int64_t count() const { return end > begin ? end - begin : 0; }
+};
+
+Live live(int64_t tap, int64_t size, int64_t out, int64_t stride, int64_t pad, int64_t dilation) {
+  const int64_t at = tap * dilation - pad;  // of output 0
+  const int64_t begin = at < 0 ? (stride - 1 - at) / stride : 0, end = at < size ? (size - 1 - at) / stride + 1 : 0;
+  return {begin < out ? begin : out, end < out ? end : out};
+}
+
+// Part of the taps, over all outputs, that lies inside the map.
+double live_part(const Conv2dParams& p) {
+  int64_t rows = 0, columns = 0;
+  for (int64_t i = 0; i < p.kh; ++i) rows += live(i, p.h, p.oh, p.sh, p.ph, p.dh).count();
+  for (int64_t j = 0; j < p.kw; ++j) columns += live(j, p.w, p.ow, p.sw, p.pw, p.dw).count();
+  return static_cast<double>(rows * columns) / static_cast<double>(p.oh * p.kh * p.ow * p.kw);
+}
+
+// Whether tiles are cut where their taps change and leave out those outside the map: dilated windows in small maps. Not
+// where they would be too low: 3 x 3 on 7 x 7 has 82 % of its taps inside, and tiles of 1, 5 and 1 pixels.
+bool skips_taps(const Conv2dParams& p) {
+  const int64_t runs = 2 * p.kw - 1;
+  return p.kh * p.kw <= 64 && kLowestTile * runs <= p.ow && live_part(p) < kWorthSkipping;
+}
+
+int64_t most_cuts(const Conv2dParams& p) {
+  const int64_t block = block_pixels(p);
+  return skips_taps(p) ? block : block / kMaxRows + 1;
+}
+
 int64_t worker_floats(const Conv2dParams& p) {
   const int64_t table = block_pixels(p) * p.kh * p.kw * kPointerFloats;
-  return (zero_floats(p) + table + 15) / 16 * 16;
+  const int64_t cuts = most_cuts(p) * static_cast<int64_t>(sizeof(Cut)) / 4;
+  return (zero_floats(p) + table + cuts + 15) / 16 * 16;
 }
 
 int64_t workspace(const Conv2dParams& p, int workers) { return workers * worker_floats(p); }
@@ -56,10 +99,62 @@ void point(const Conv2dParams& p, const float* x, const float* zero, int64_t c0,
   }
 }
 
+// Tiles of equal height for `size` pixels from `first` on: 49 pixels are 13 + 12 + 12 + 12, not 14 + 14 + 14 + 7.
+int64_t cut_evenly(const Conv2dParams& p, const float* x, const float* zero, int64_t c0, int64_t first, int64_t size,
+                   const float** table, Cut* cuts) {
+  const int tiles = static_cast<int>((size + kMaxRows - 1) / kMaxRows);
+  for (int t = 0; t < tiles; ++t) {
+    const Range r = share(size, {t, tiles});
+    cuts[t] = {first + r.begin, r.end - r.begin, table + r.begin * p.kh * p.kw, 0};
+    point(p, x, zero, c0, first + r.begin, static_cast<int>(r.end - r.begin), cuts[t].table);
+  }
+  return tiles;
+}
+
+// Tiles in which every pixel has the same taps inside the map, and pointers to those alone.
+int64_t cut_by_taps(const Conv2dParams& p, const float* x, int64_t c0, int64_t first, int64_t size, const float** table,
+                    Cut* cuts) {
+  int64_t count = 0;
+  for (int64_t pixel = first; pixel < first + size;) {
+    const int64_t ox = pixel % p.ow, oy = pixel / p.ow % p.oh, n = pixel / (p.ow * p.oh);
+    int64_t end = ox + kMaxRows < p.ow ? ox + kMaxRows : p.ow;
+    if (end > ox + first + size - pixel) end = ox + first + size - pixel;
+    uint64_t columns = 0;
+    for (int64_t j = 0; j < p.kw; ++j) {
+      const Live in = live(j, p.w, p.ow, p.sw, p.pw, p.dw);
+      if (ox >= in.begin && ox < in.end) columns |= uint64_t{1} << j;
+      if (ox < in.begin && in.begin < end) end = in.begin;
+      if (ox < in.end && in.end < end) end = in.end;
+    }
+    Cut& cut = cuts[count++];
+    cut = {pixel, end - ox, table, 0};
+    for (int64_t i = 0; i < p.kh; ++i) {
+      const int64_t y = oy * p.sh - p.ph + i * p.dh;
+      if (y < 0 || y >= p.h) continue;
+      const float* line = x + (n * p.h + y) * p.w * p.ldx + c0;
+      for (int64_t j = 0; j < p.kw; ++j) {
+        if ((columns >> j & 1) == 0) continue;
+        cut.taps |= uint64_t{1} << (i * p.kw + j);
+        for (int64_t xx = ox; xx < end; ++xx) *table++ = line + (xx * p.sw - p.pw + j * p.dw) * p.ldx;
+      }
+    }
+    pixel += end - ox;
+  }
+  return count;
+}
+
 struct Share {
   Range pixels;
   Range panels;  // of each group
 };
+
+// The set bits in order; returns how many.
+int64_t list_bits(uint64_t bits, int* out) {
+  int64_t count = 0;
+  for (int bit = 0; bits != 0; ++bit, bits >>= 1)
+    if (bits & 1) out[count++] = bit;
+  return count;
+}
 
 // Work is split over pixels, or over panels where the weights are the larger operand and more than a worker's L2 keeps:
 // then no worker reads them all. Where L2 keeps them the split of rows costs more, as each worker's prefetches take lines
@@ -86,13 +181,16 @@ int64_t panels_at_once(const Conv2dParams& p, int rows, Range panels) {
 void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
   const Share mine = split(p, worker);
   if (mine.pixels.begin >= mine.pixels.end || mine.panels.begin >= mine.panels.end) return;
+  const bool skips = skips_taps(p);
   const int64_t taps = p.kh * p.kw, cs = p.group_c(), ks = p.group_k(), block = block_pixels(p);
   float* zero = ptrs.workspace + worker.id * worker_floats(p);
   auto** table = reinterpret_cast<const float**>(zero + zero_floats(p));
+  auto* cuts = reinterpret_cast<Cut*>(table + block * taps);
   for (int64_t c = 0; c < cs; ++c) zero[c] = 0;
 
   Tile tile{};
-  tile.taps = taps, tile.depth = cs, tile.panel = reduction(p) * kLanes;
+  int of_tap[64];
+  tile.taps = taps, tile.depth = cs, tile.panel = reduction(p) * kLanes, tile.live = skips ? of_tap : nullptr;
   tile.ldr = p.ldr, tile.ldy = p.ldy, tile.n = ks;
   tile.lo = clamp_lo(p.act), tile.hi = clamp_hi(p.act);
   for (int64_t g = 0; g < p.groups; ++g) {
@@ -100,23 +198,18 @@ void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
     tile.w = ptrs.w + g * group_panels(p) * tile.panel;
     for (int64_t first = mine.pixels.begin; first < mine.pixels.end; first += block) {
       const int64_t size = mine.pixels.end - first < block ? mine.pixels.end - first : block;
-      const int tiles = static_cast<int>((size + kMaxRows - 1) / kMaxRows);
-      // Tiles of equal height: 49 pixels are 13 + 12 + 12 + 12 rather than 14 + 14 + 14 + 7.
-      const auto rows_of = [&](int t) { return share(size, {t, tiles}); };
-      for (int t = 0; t < tiles; ++t) {
-        const Range r = rows_of(t);
-        point(p, ptrs.x, zero, g * cs, first + r.begin, static_cast<int>(r.end - r.begin), table + r.begin * taps);
-      }
+      const int64_t tiles = skips ? cut_by_taps(p, ptrs.x, g * cs, first, size, table, cuts)
+                                  : cut_evenly(p, ptrs.x, zero, g * cs, first, size, table, cuts);
       const int64_t width = panels_at_once(p, static_cast<int>((size + tiles - 1) / tiles), mine.panels);
       for (int64_t q = mine.panels.begin; q < mine.panels.end; q += width) {
         const int64_t q_end = q + width < mine.panels.end ? q + width : mine.panels.end;
-        for (int t = 0; t < tiles; ++t) {
-          const Range r = rows_of(t);
-          const int64_t pixel = first + r.begin;
-          tile.rows = table + r.begin * taps;
-          tile.y = ptrs.y + pixel * p.ldy + g * ks;
-          tile.residual = ptrs.residual ? ptrs.residual + pixel * p.ldr + g * ks : nullptr;
-          run_panels(tile, static_cast<int>(r.end - r.begin), q, q_end, p.act, static_cast<float>(p.act_param));
+        for (int64_t t = 0; t < tiles; ++t) {
+          const Cut& cut = cuts[t];
+          if (skips) tile.taps = list_bits(cut.taps, of_tap);
+          tile.rows = cut.table;
+          tile.y = ptrs.y + cut.pixel * p.ldy + g * ks;
+          tile.residual = ptrs.residual ? ptrs.residual + cut.pixel * p.ldr + g * ks : nullptr;
+          run_panels(tile, static_cast<int>(cut.rows), q, q_end, p.act, static_cast<float>(p.act_param));
         }
       }
     }
@@ -134,7 +227,8 @@ const char* why_not(const Conv2dParams& p, const Machine& m) {
 
 double cost(const Conv2dParams& p, int workers) {
   const double tiles = static_cast<double>(p.pixels()) * static_cast<double>(p.groups * group_panels(p));
-  return predicted(tiles * static_cast<double>(reduction(p)) / workers, static_cast<double>(panel_floats(p)));
+  const double part = skips_taps(p) ? live_part(p) : 1;
+  return predicted(part * tiles * static_cast<double>(reduction(p)) / workers, static_cast<double>(panel_floats(p)));
 }
 
 }  // namespace

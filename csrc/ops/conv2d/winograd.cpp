@@ -108,10 +108,13 @@ void transform_input(const Conv2dParams& p, const Sizes<M>& s, const float* x, c
       const bool inside = y >= 0 && y < p.h && xx >= 0 && xx < p.w;
       from[i * kIn + j] = inside ? x + ((at.n * p.h + y) * p.w + xx) * p.ldx : zeros;
     }
-  const int64_t point = s.block * s.ldv;
+  const int64_t point = s.block * s.ldv, next = M * p.ldx;
   for (int64_t c = 0; c < s.channels; c += kLanes) {
     const int64_t left = s.channels - c;
     Vec d[kIn * kIn], t[kIn * kIn];
+    // What the tile to the right reads beside this one.
+    for (int i = 0; i < kIn; ++i)
+      for (int j = kIn - M; j < kIn; ++j) __builtin_prefetch(from[i * kIn + j] + next + c);
     if (left >= kLanes) {
 #pragma GCC unroll 36
       for (int i = 0; i < kIn * kIn; ++i) d[i] = load(from[i] + c);
