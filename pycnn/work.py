@@ -47,6 +47,8 @@ def work_of(step: Step, shapes: Mapping[int, Shape]) -> Work:
     p, images = step.params, step.images
     if step.op in COPIES:
         return Work(0.0, 2 * FLOAT * images * p.get("n", 1) * p["pixels"] * p["c"])
+    if step.op == "rearrange":
+        return Work(0.0, 2 * FLOAT * math.prod(p[f"s{i}"] for i in range(8)))
     elements = [math.prod(shapes[v]) for v in (*step.node.inputs, *step.node.outputs)]
     moved, made = float(sum(elements)), float(elements[-1])
     if step.op == "conv2d":

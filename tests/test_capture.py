@@ -124,7 +124,7 @@ CALLS: list[tuple[str, Callable[[Tensor], Tensor], dict[str, int]]] = [
     ("double", lambda x: F.relu(x.double()), {"elementwise": 0, "torch": 2}),
     ("unflattened view", lambda x: F.relu(x).view(-1, 7), {"reshape": 1, "torch": 0}),
     ("channel shuffle", lambda x: F.relu(x).view(2, 2, 2, 7, 7).transpose(1, 2).reshape(2, 4, 7, 7),
-     {"reshape": 2, "torch": 1}),
+     {"reshape": 2, "permute": 1}),
 ]  # fmt: skip
 
 

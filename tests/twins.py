@@ -182,7 +182,7 @@ twin("wide_resnet50_2", tv("wide_resnet50_2"), slow=True)
 twin("wide_resnet101_2", tv("wide_resnet101_2"), slow=True)
 
 twin("resnetv2_50", of_timm("resnetv2_50"), trains=True)
-twin("seresnet50", of_timm("seresnet50"), trains=True, strict=False)
+twin("seresnet50", of_timm("seresnet50"), trains=True)
 
 twin("lenet5", lenet5, size=(32, 32), trains=True)
 twin("alexnet", tv("alexnet"), size=(65, 97), trains=True)
@@ -209,7 +209,6 @@ twin(
     "deeplabv3_mobilenet_v3_large",
     tv_segmentation("deeplabv3_mobilenet_v3_large"),
     trains=True,
-    strict=False,
 )
 twin(
     "unet",

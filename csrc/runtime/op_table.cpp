@@ -14,6 +14,7 @@
 #include "ops/layout/layout.h"
 #include "ops/linear/linear.h"
 #include "ops/pool2d/pool2d.h"
+#include "ops/rearrange/rearrange.h"
 #include "ops/upsample/upsample.h"
 
 namespace pycnn {
@@ -75,6 +76,7 @@ const std::vector<Op>& op_table() {
       describe("concat", concat_kernels()),         describe("layout", layout_kernels()),
       describe("arith", arith_kernels()),           describe("upsample", upsample_kernels()),
       describe("layer_norm", layer_norm_kernels()), describe("conv_transpose2d", conv_transpose2d_kernels()),
+      describe("rearrange", rearrange_kernels()),
   };
   return table;
 }

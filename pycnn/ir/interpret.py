@@ -150,6 +150,19 @@ def _reshape(op: ops.Reshape, x: Sequence[Tensor], tensors: TensorTable) -> Tens
 
 
 @run_op.register
+def _permute(op: ops.Permute, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    return x[0].permute(op.dims)
+
+
+@run_op.register
+def _rearrange(op: ops.Rearrange, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    y = x[0]
+    for move in op.moves:
+        y = run_op(move, [y], tensors)
+    return y
+
+
+@run_op.register
 def _pad(op: ops.Pad, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
     top, left, bottom, right = op.pads
     return F.pad(x[0], (left, right, top, bottom), value=op.value)

@@ -75,6 +75,37 @@ class Reshape(Op):
 
 
 @dataclass(frozen=True)
+class Permute(Op):
+    """Axis d of the result is axis `dims[d]` (not negative) of x."""
+
+    name: ClassVar[str] = "permute"
+    dims: tuple[int, ...]
+
+    def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
+        x = shapes[0]
+        if sorted(self.dims) != list(range(len(x))):
+            raise ShapeError(f"permute: {list(self.dims)} of {list(x)}")
+        return (tuple(x[d] for d in self.dims),)
+
+
+@dataclass(frozen=True)
+class Rearrange(Op):
+    """Permutes and changes of shape one after the other.
+
+    keeps_format: torch has one function for it, whose result is channels_last where x is.
+    """
+
+    name: ClassVar[str] = "rearrange"
+    moves: tuple[Op, ...]
+    keeps_format: bool = False
+
+    def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
+        for move in self.moves:
+            shapes = move.infer(shapes, tensors)
+        return (shapes[0],)
+
+
+@dataclass(frozen=True)
 class Pad(Op):
     """Constant padding of the two last axes; no entry is negative."""
 

@@ -1,7 +1,7 @@
 """All operations of the IR, from their files."""
 
 from .dense import BatchNorm, Conv2d, ConvTranspose2d, Linear, Norm
-from .movement import Concat, Flatten, Identity, Pad, Reshape, Slice
+from .movement import Concat, Flatten, Identity, Pad, Permute, Rearrange, Reshape, Slice
 from .op import Act, Int2, Mode, Op, Pads, Ref, Torch
 from .pointwise import Add, Arith, Elementwise
 from .pooling import AdaptivePool2d, Pool2d, Upsample
@@ -25,7 +25,9 @@ __all__ = [
     "Op",
     "Pad",
     "Pads",
+    "Permute",
     "Pool2d",
+    "Rearrange",
     "Ref",
     "Reshape",
     "Slice",

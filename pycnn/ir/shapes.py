@@ -105,6 +105,8 @@ def resolve_value(value: Any, shapes: Shapes | None) -> Any:
     """`value` with the Dims inside tuples, lists, dicts and slices replaced by ints."""
     if isinstance(value, Dim):
         return value_of(value) if shapes is None else evaluate(value.expr, shapes)
+    if isinstance(value, Op):
+        return resolve(value, shapes)
     if isinstance(value, torch.Size):
         return torch.Size([resolve_value(item, shapes) for item in value])
     if isinstance(value, tuple) and hasattr(value, "_fields"):

@@ -11,6 +11,7 @@ from .flatten_linear import flatten_linear
 from .fold_batch_norm import fold_batch_norm
 from .fold_pad import fold_pad
 from .fuse_activation import fuse_activation
+from .fuse_movement import fuse_movement
 from .fuse_residual import fuse_residual
 
 Pass = Callable[[Graph], Graph]
@@ -23,6 +24,7 @@ PASSES: tuple[Pass, ...] = (
     fuse_activation,
     fuse_residual,
     flatten_linear,
+    fuse_movement,
     dead_code,
 )
 
@@ -48,6 +50,7 @@ __all__ = [
     "fold_pad",
     "folded_weight",
     "fuse_activation",
+    "fuse_movement",
     "fuse_residual",
     "run_passes",
 ]

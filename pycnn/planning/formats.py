@@ -12,7 +12,22 @@ import torch
 from torch import Tensor
 from torch._prims_common import suggest_memory_format
 
-from pycnn.ir import Arith, BatchNorm, Conv2d, ConvTranspose2d, Node, Shape, Shapes, TensorTable
+from pycnn.ir import (
+    Arith,
+    BatchNorm,
+    Conv2d,
+    ConvTranspose2d,
+    Flatten,
+    Node,
+    Permute,
+    Rearrange,
+    Reshape,
+    Shape,
+    Shapes,
+    TensorTable,
+    resolve,
+    run_op,
+)
 
 
 def is_channels_last(t: Tensor) -> bool:
@@ -38,6 +53,8 @@ def propagate(
         elif isinstance(node.op, Arith):
             out = shapes[node.outputs[0]]  # an operand that is repeated has no say
             found = all(formats[v] for v in node.inputs if shapes[v] == out)
+        elif isinstance(node.op, (Flatten, Permute, Rearrange, Reshape)):
+            found = _moved(node, read[0], shapes, tensors)
         elif isinstance(node.op, BatchNorm) or len(read) == 1:
             found = read[0]
         else:
@@ -45,6 +62,15 @@ def propagate(
         for v in node.outputs:
             formats[v] = found and len(shapes[v]) == 4
     return formats
+
+
+def _moved(node: Node, last: bool, shapes: Shapes, tensors: TensorTable) -> bool:
+    """As torch's functions give it for a tensor of that format."""
+    op, shape = resolve(node.op, shapes), shapes[node.inputs[0]]
+    if isinstance(op, Rearrange) and op.keeps_format:
+        return last
+    x = torch.empty(shape, device="meta", memory_format=strided(shape, last))
+    return is_channels_last(run_op(op, [x], tensors))
 
 
 def strided(shape: Shape, channels_last: bool) -> torch.memory_format:

@@ -9,7 +9,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
-from pycnn.ir import Concat, Flatten, Identity, Node, Reshape, Shape, Shapes, Slice
+from pycnn.ir import (
+    Concat,
+    Flatten,
+    Identity,
+    Node,
+    Permute,
+    Rearrange,
+    Reshape,
+    Shape,
+    Shapes,
+    Slice,
+    TensorTable,
+    resolve,
+)
+from pycnn.planning.movement import keeps_bytes
 from pycnn.planning.segments import Segment
 
 FLOAT = 4
@@ -86,12 +100,12 @@ class Homes:
 
 def is_alias(node: Node, shapes: Shapes) -> bool:
     """Whether the node's output is its input's bytes, or some of each of its rows."""
-    source, target = shapes[node.inputs[0]], shapes[node.outputs[0]]
-    if isinstance(node.op, (Identity, Slice)) or (
-        isinstance(node.op, (Flatten, Reshape)) and source == target
-    ):
+    if isinstance(node.op, (Identity, Slice)):
         return True
-    return isinstance(node.op, (Flatten, Reshape)) and same_memory(source) and source[1:2] != (1,)
+    if not isinstance(node.op, (Flatten, Permute, Rearrange, Reshape)):
+        return False
+    source, target = shapes[node.inputs[0]], shapes[node.outputs[0]]
+    return keeps_bytes(resolve(node.op, shapes), source, target, TensorTable())
 
 
 def assign(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import singledispatch
 
@@ -20,7 +21,9 @@ from pycnn.ir import (
     Linear,
     Node,
     Op,
+    Permute,
     Pool2d,
+    Rearrange,
     Reshape,
     Slice,
     Source,
@@ -30,7 +33,9 @@ from pycnn.ir import (
 from pycnn.planning import params as fields
 from pycnn.planning.homes import Home, Rows, is_alias
 from pycnn.planning.lowering import Lowering
+from pycnn.planning.movement import View, moves_of, rearrange, strides
 from pycnn.planning.params import Params
+from pycnn.planning.support import is_flatten
 
 
 def lower_node(work: Lowering, node: Node) -> None:
@@ -184,6 +189,9 @@ def _reshape(op: Op, work: Lowering, node: Node) -> None:
     """The same elements in NCHW order as rows of another width; or an NCHW input as it is, in NHWC."""
     x, y = work.homes[node.inputs[0]], work.homes[node.outputs[0]]
     shape, out = work.shapes[node.inputs[0]], work.shapes[node.outputs[0]]
+    if not is_flatten(shape, out):
+        _rearrange(op, work, node)
+        return
     if x.nchw and len(out) == 4:
         work.emit("layout", node, fields.layout(out, False, y.ld), x, y)
         return
@@ -198,6 +206,25 @@ def _reshape(op: Op, work: Lowering, node: Node) -> None:
     else:
         x = replace(x, ld=width if x.nchw else x.ld)
     work.emit("concat", node, {"pixels": n, "c": width, **lds(x, y)}, x, y)
+
+
+@lower_op.register(Permute)
+@lower_op.register(Rearrange)
+def _rearrange(op: Op, work: Lowering, node: Node) -> None:
+    """One copy; one more before each change of shape whose sizes do not divide those before it."""
+    x, y = work.homes[node.inputs[0]], work.homes[node.outputs[0]]
+    view = View.of(work.shapes[node.inputs[0]], x.ld, x.nchw)
+    for move in moves_of(op):
+        after = view.after(move, work.tensors)
+        if after is None:
+            shape = view.shape
+            flat = work.buffer(math.prod(shape), shape[-1])
+            axes = view.onto(strides(shape, shape[-1], nchw=True))
+            work.emit("rearrange", node, rearrange(axes), x, flat)
+            x, after = flat, View.dense(move.infer([shape], work.tensors)[0])
+        view = after
+    axes = view.onto(strides(work.shapes[node.outputs[0]], y.ld))
+    work.emit("rearrange", node, rearrange(axes), x, y)
 
 
 def lds(x: Home, y: Home) -> Params:

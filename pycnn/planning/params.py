@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from pycnn.ir import (
     AdaptivePool2d,
     Arith,
@@ -157,6 +159,8 @@ def multiplies(op: str, params: Params) -> float:
         )
     if op == "conv_transpose2d":
         return p["n"] * p["h"] * p["w"] * p["c"] * (p["k"] // p["groups"]) * p["kh"] * p["kw"]
+    if op == "rearrange":
+        return math.prod(p[f"s{i}"] for i in range(8)) / 4
     if op == "linear":
         return p["m"] * p["c"] * p["k"]
     if op == "pool2d":

@@ -19,7 +19,9 @@ from pycnn.ir import (
     LayerNorm,
     Linear,
     Node,
+    Permute,
     Pool2d,
+    Rearrange,
     Reshape,
     Shape,
     Shapes,
@@ -28,8 +30,10 @@ from pycnn.ir import (
     TensorTable,
     Torch,
     Upsample,
+    resolve,
     sources,
 )
+from pycnn.planning.movement import MAX_AXES, most_axes
 
 _MAPS = (Conv2d, ConvTranspose2d, Pool2d, AdaptivePool2d, BatchNorm, Upsample)
 
@@ -60,8 +64,11 @@ def why_torch(graph: Graph, node: Node, shapes: Shapes) -> str | None:
     if isinstance(op, Concat):
         joins_channels = op.dim == (1 if rank == 4 else rank - 1) and rank in (2, 3, 4)
         return None if joins_channels else f"no kernel joins dimension {op.dim} of {rank}-d inputs"
-    if isinstance(op, (Flatten, Reshape)):
-        return None if is_flatten(inputs[0], output) else "no kernel for this change of shape"
+    if isinstance(op, (Flatten, Permute, Rearrange, Reshape)):
+        if not inputs[0] or not output:
+            return "no kernel for scalars"
+        axes = most_axes(resolve(op, shapes), inputs[0], graph.tensors)
+        return None if axes <= MAX_AXES else f"no kernel moves elements along {axes} axes at once"
     return f"no kernel for {op.name}"
 
 

@@ -1,0 +1,110 @@
+"""Converters of what permutes and splits axes: transposes, axes of size 1, channel and pixel shuffles."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from ..ir import Dim, Op, Permute, Rearrange, Reshape, Size
+from .builder import Builder, Unsupported, Value, fp32_value, map_value
+from .table import converts
+
+_BOTH = (torch, torch.Tensor)
+
+
+@converts("permute", where=_BOTH, may_alias=True)
+def permute(g: Builder, input: Value, *dims: Any) -> Value:
+    x = fp32_value(input, "permute: x")
+    order = tuple(dims[0]) if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
+    return g.emit(Permute(tuple(int(d) % x.rank for d in order)), x)
+
+
+@converts("transpose", "swapaxes", "swapdims", where=_BOTH, may_alias=True)
+def transpose(g: Builder, input: Value, dim0: int, dim1: int) -> Value:
+    x = fp32_value(input, "transpose: x")
+    order = list(range(x.rank))
+    a, b = dim0 % x.rank, dim1 % x.rank
+    order[a], order[b] = order[b], order[a]
+    return g.emit(Permute(tuple(order)), x)
+
+
+@converts("unsqueeze", where=_BOTH, may_alias=True)
+def unsqueeze(g: Builder, input: Value, dim: int) -> Value:
+    x = fp32_value(input, "unsqueeze: x")
+    sizes = _sizes(x)
+    sizes.insert(dim % (x.rank + 1), 1)
+    return g.emit(Reshape(tuple(sizes)), x)
+
+
+@converts("squeeze", where=_BOTH, may_alias=True)
+def squeeze(g: Builder, input: Value, dim: int) -> Value:
+    x = fp32_value(input, "squeeze: x")
+    sizes = _sizes(x)
+    one = g.guard(sizes[dim], "==", 1)
+    if one:
+        del sizes[dim]
+    return g.emit(Reshape(tuple(sizes)), x)
+
+
+@converts("unflatten", where=_BOTH, may_alias=True)
+def unflatten(g: Builder, input: Value, dim: int, sizes: Any) -> Value:
+    x = fp32_value(input, "unflatten: x")
+    shape, d = _sizes(x), dim % x.rank
+    known = math.prod(s for s in sizes if s != -1)
+    parts = [shape[d] // known if s == -1 else s for s in sizes]
+    return g.emit(Reshape((*shape[:d], *parts, *shape[d + 1 :])), x)
+
+
+@converts("channel_shuffle", where=(torch, F))
+def channel_shuffle(g: Builder, input: Value, groups: int) -> Value:
+    """Channel i * (c / groups) + j goes to j * groups + i."""
+    x = map_value(input, "channel_shuffle: x")
+    n, _, h, w = _sizes(x)
+    c = _channels(g, x)
+    if c % groups:
+        raise Unsupported(f"channel_shuffle: groups={groups} does not divide c={c}")
+    split = Reshape((n, groups, c // groups, h, w))
+    return _shuffle(g, x, split, Permute((0, 2, 1, 3, 4)), Reshape((n, c, h, w)))
+
+
+@converts("pixel_shuffle", where=(torch, F))
+def pixel_shuffle(g: Builder, input: Value, upscale_factor: int) -> Value:
+    """Channel (k * r + a) * r + b of pixel (y, x) goes to channel k of pixel (y * r + a, x * r + b)."""
+    x, r = map_value(input, "pixel_shuffle: x"), upscale_factor
+    n, _, h, w = _sizes(x)
+    c = _channels(g, x)
+    if c % (r * r):
+        raise Unsupported(f"pixel_shuffle: c={c} is no multiple of {r}**2")
+    k = c // (r * r)
+    split = Reshape((n, k, r, r, h, w))
+    return _shuffle(g, x, split, Permute((0, 1, 4, 2, 5, 3)), Reshape((n, k, h * r, w * r)))
+
+
+@converts("pixel_unshuffle", where=(torch, F))
+def pixel_unshuffle(g: Builder, input: Value, downscale_factor: int) -> Value:
+    """The inverse of pixel_shuffle."""
+    x, r = map_value(input, "pixel_unshuffle: x"), downscale_factor
+    n, _, h, w = _sizes(x)
+    c = _channels(g, x)
+    if not (g.guard(h % r, "==", 0) and g.guard(w % r, "==", 0)):
+        raise Unsupported(f"pixel_unshuffle: {list(x.shape[2:])} is no multiple of {r}")
+    split = Reshape((n, c, h // r, r, w // r, r))
+    joined = Reshape((n, c * r * r, h // r, w // r))
+    return _shuffle(g, x, split, Permute((0, 1, 3, 5, 2, 4)), joined)
+
+
+def _shuffle(g: Builder, x: Value, *moves: Op) -> Value:
+    return g.emit(Rearrange(moves, keeps_format=True), x)
+
+
+def _sizes(x: Value) -> list[int]:
+    return [Dim(s, Size(x.id, d)) for d, s in enumerate(x.shape)]
+
+
+def _channels(g: Builder, x: Value) -> int:
+    """The channels, for every input that has as many."""
+    g.guard(Dim(x.shape[1], Size(x.id, 1)), "==", x.shape[1])
+    return x.shape[1]
