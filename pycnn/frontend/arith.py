@@ -51,6 +51,14 @@ def rdiv(g: Builder, input: Any, other: Any) -> Value:
     return _emit(g, "rdiv", input, other)
 
 
+@converts("prelu")
+def prelu(g: Builder, input: Any, weight: Any) -> Value:
+    x = fp32_value(input, "prelu: x")
+    if not isinstance(weight, Source) or (x.rank < 2 and g.tensors.shape(weight) != (1,)):
+        raise Unsupported("prelu: the slopes are no tensor of the model, or x has no channels")
+    return _emit(g, "prelu", x, weight)
+
+
 def _emit(g: Builder, kind: str, a: Any, b: Any) -> Value:
     if not isinstance(a, Value):
         a, b, kind = b, a, _EXCHANGED.get(kind, kind)

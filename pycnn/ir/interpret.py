@@ -125,7 +125,9 @@ def _add(op: ops.Add, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
 
 @run_op.register
 def _arith(op: ops.Arith, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
-    other = tensors[op.other] if isinstance(op.other, Source) else op.other
+    other: Tensor | float | None = op.other if not isinstance(op.other, Source) else None
+    if isinstance(op.other, Source):
+        other = tensors[op.other].reshape(op.other_shape(tensors))
     return _act(apply_kind(x[0], x[1] if other is None else other, op.kind), op.act)
 
 

@@ -47,11 +47,18 @@ class Arith(Op):
     rank: int = 4
     act: Act = Act()
 
+    def other_shape(self, tensors: TensorTable) -> Shape:
+        """The shape in which `other`, a tensor of the model, broadcasts: slopes of prelu belong to axis 1."""
+        assert isinstance(self.other, Source)
+        shape = tensors.shape(self.other)
+        each = self.kind == "prelu" and shape != (1,)
+        return (*shape, *(1,) * (self.rank - 2)) if each else shape
+
     def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
         if len(shapes) == 2:
             return (check_broadcast(shapes[0], shapes[1], self.name),)
         if isinstance(self.other, Source):
-            other = tensors.shape(self.other)
+            other = self.other_shape(tensors)
             out = check_broadcast(shapes[0], other, self.name)
             if out != tuple(shapes[0]):
                 raise ShapeError(f"arith: {self.other} has shape {list(other)}, x {list(out)}")

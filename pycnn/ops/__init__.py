@@ -2,7 +2,7 @@
 
 from pycnn.ops.act import ACTS, apply_act
 from pycnn.ops.add_act import add_act
-from pycnn.ops.arith import arith, channel_gate, squeeze_excite
+from pycnn.ops.arith import arith, channel_gate, prelu, squeeze_excite
 from pycnn.ops.concat import concat
 from pycnn.ops.conv2d import conv2d, conv_bn_act
 from pycnn.ops.conv_transpose2d import conv_transpose2d
@@ -37,5 +37,6 @@ __all__ = [
     "linear",
     "max_pool2d",
     "upsample",
+    "prelu",
     "squeeze_excite",
 ]

@@ -12,7 +12,15 @@ from pycnn.ops.elementwise import empty_result
 from pycnn.ops.global_pool import global_avg_pool2d
 from pycnn.ops.linear import linear
 
-KINDS: dict[str, int] = {"add": 0, "sub": 1, "mul": 2, "div": 3, "rsub": 4, "rdiv": 5}
+KINDS: dict[str, int] = {
+    "add": 0,
+    "sub": 1,
+    "mul": 2,
+    "div": 3,
+    "rsub": 4,
+    "rdiv": 5,
+    "prelu": 6,
+}
 _NAMES = {code: name for name, code in ACTS.items()}
 _KIND_NAMES = {code: name for name, code in KINDS.items()}
 
@@ -32,6 +40,8 @@ def apply_kind(x: Tensor, other: Tensor | float, kind: str) -> Tensor:
             return other - x
         case "rdiv":
             return other / x
+        case "prelu":  # the clamp: an infinite x has no say in the slope's gradient
+            return torch.where(x > 0, x, other * x.clamp(max=0))
     raise ValueError(f"arith: kind={kind!r} is not one of {', '.join(KINDS)}")
 
 
@@ -50,7 +60,8 @@ def arith(
     Args:
         x: any shape; other: a shape that broadcasts with it, same dtype and device. fp32 on the CPU runs our kernel if
             the result has x's shape; anything else, and a call that needs a gradient, runs the torch composition.
-        kind: "add", "sub", "mul", "div", or with the operands exchanged "rsub", "rdiv".
+        kind: "add", "sub", "mul", "div", or with the operands exchanged "rsub", "rdiv"; "prelu" is x where
+            x > 0, else ``other * x``.
         act, act_param: as in :func:`pycnn.ops.conv2d`.
 
     Returns: a tensor of the shape and the strides torch gives it.
@@ -119,6 +130,31 @@ def channel_gate(
     if residual is None:
         return arith(x, each, "mul", act=act, act_param=act_param)
     return arith(arith(x, each, "mul"), residual, "add", act=act, act_param=act_param)
+
+
+def prelu(x: Tensor, weight: Tensor) -> Tensor:
+    """``y[n,c,...] = x[n,c,...]`` where that is positive, else ``weight[c] * x[n,c,...]``.
+
+    Equivalent to: ``F.prelu(x, weight)``
+
+    Args:
+        x: any shape, its channels axis 1. weight: [c], or [1] for one slope; same dtype and device.
+
+    Returns: a tensor of x's shape.
+
+    Raises:
+        TypeError: an argument is not a tensor, or dtypes differ.
+        ValueError: weight does not fit; the message has the shapes.
+
+    Source: He et al. 2015, Delving Deep into Rectifiers, arXiv:1502.01852, equation 1.
+    """
+    _torch.check_tensor("prelu", "x", x)
+    _torch.check_same("prelu", x, weight=weight)
+    fits = weight.dim() == 1 and (weight.numel() == 1 or x.shape[1:2] == weight.shape)
+    if not fits:
+        raise ValueError(f"prelu: x has shape {tuple(x.shape)}, weight {tuple(weight.shape)}")
+    each = weight if weight.numel() > 1 else weight.reshape(())
+    return arith(x, each.view(-1, *(1,) * (x.dim() - 2)) if each.dim() else each, "prelu")
 
 
 def squeeze_excite(

@@ -145,7 +145,7 @@ def _arith(op: Arith, work: Lowering, node: Node) -> None:
     x = work.nhwc(node.inputs[full], node)
     params = {**fields.arith(op, out, exchanged=full == 1), **lds(x, y), **fields.act_fields(op)}
     if isinstance(op.other, Source):
-        shape = work.tensors.shape(op.other)
+        shape = op.other_shape(work.tensors)
         params |= fields.repeats(shape, out, Rows.of((1,) * (len(out) - len(shape)) + shape).c)
         work.emit("arith", node, params, x, y, weighted=True)
     elif op.other is not None:

@@ -87,7 +87,7 @@ def why_not_arith(
     """Why the kernel does not take these operands: one has the result's shape, the other repeats whole axes."""
     if len(output) not in (2, 3, 4):
         return f"no kernel for {len(output)}-d operands"
-    shapes = [*inputs, *([tensors.shape(op.other)] if isinstance(op.other, Source) else [])]
+    shapes = [*inputs, *([op.other_shape(tensors)] if isinstance(op.other, Source) else [])]
     if output not in shapes:
         return f"both operands repeat: {' and '.join(str(list(s)) for s in shapes)}"
     for shape in shapes:

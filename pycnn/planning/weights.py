@@ -103,7 +103,8 @@ class Weights:
         bias: Tensor | None
         if isinstance(op, Arith):
             assert isinstance(op.other, Source)
-            return Packed(_rows_of(self._tensors[op.other].detach(), op.rank), None)
+            other = self._tensors[op.other].detach().reshape(op.other_shape(self._tensors))
+            return Packed(_rows_of(other, op.rank), None)
         if isinstance(op, BatchNorm):
             weight, bias = _scale_shift(op.norm, self._tensors)
         elif isinstance(op, LayerNorm):

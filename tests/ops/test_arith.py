@@ -6,8 +6,10 @@ from collections.abc import Callable
 import pinned
 import pytest
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
+import pycnn
 from pycnn import ops
 from pycnn.ops.arith import KINDS, apply_kind
 
@@ -166,3 +168,35 @@ def test_opcheck_and_gradcheck(kind: str) -> None:
     ours = torch.autograd.grad(raw(x, b, KINDS[kind], ops.ACTS["silu"], SLOPE, ""), (x, b), g)
     torchs = torch.autograd.grad(ops.apply_act(apply_kind(x, b, kind), "silu"), (x, b), g)
     assert all(torch.equal(p, q) for p, q in zip(ours, torchs, strict=True))
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 3, 4), (2, 5, 7), (3, 5)])
+def test_prelu_is_torchs(shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape)
+    x.flatten()[:3] = torch.tensor([0.0, torch.inf, torch.nan])
+    for weight in (torch.randn(5), torch.tensor([0.3])):
+        assert torch.equal(ops.prelu(x, weight).nan_to_num(), F.prelu(x, weight).nan_to_num())
+        if len(shape) == 4:
+            last = x.to(memory_format=torch.channels_last)
+            z = ops.prelu(last, weight)
+            assert z.stride() == last.stride()
+            assert torch.equal(z.nan_to_num(), F.prelu(x, weight).nan_to_num())
+        a, w = x.clone().requires_grad_(), weight.clone().requires_grad_()
+        ours = torch.autograd.grad(ops.prelu(a, w).nansum(), (a, w))
+        torchs = torch.autograd.grad(F.prelu(a, w).nansum(), (a, w))
+        for mine, theirs in zip(ours, torchs, strict=True):
+            torch.testing.assert_close(mine, theirs, equal_nan=True)
+    with pytest.raises(ValueError, match=r"prelu: x has shape .*weight \(4,\)"):
+        ops.prelu(x, torch.zeros(4))
+
+
+@pytest.mark.parametrize("slopes", [1, 6])
+def test_prelu_in_a_plan(slopes: int) -> None:
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.PReLU(slopes), nn.Flatten(2), nn.Flatten(), nn.PReLU()
+    )
+    nn.init.normal_(net[1].weight)
+    x = torch.randn(2, 3, 6, 7)
+    with torch.inference_mode():
+        y = pycnn.optimize(net.eval(), strict=True)(x)
+        torch.testing.assert_close(y, net(x), rtol=1e-5, atol=1e-5)

@@ -1,5 +1,5 @@
 // Arithmetic with a broadcast operand: y[n, i, c] = act(x[n, i, c] o b[n, i, c]) over n images of `pixels` rows of c floats,
-// o being +, -, *, / or one of the last three with the operands exchanged. The gate of squeeze-and-excitation is
+// o being +, -, *, /, - or / with the operands exchanged, or prelu: x where x > 0, else b * x. The gate of squeeze-and-excitation is
 // "mul" with a b that does not depend on i.
 //
 // x, y: rows ldx, ldy apart, images without gaps between them. b = residual if that is not null, else w:
@@ -12,8 +12,8 @@
 namespace pycnn {
 
 // The numbers are part of the Python interface (pycnn/ops/arith.py).
-enum class ArithKind : int64_t { kAdd = 0, kSub = 1, kMul = 2, kDiv = 3, kRsub = 4, kRdiv = 5 };
-inline constexpr int64_t kArithKindCount = 6;
+enum class ArithKind : int64_t { kAdd = 0, kSub = 1, kMul = 2, kDiv = 3, kRsub = 4, kRdiv = 5, kPrelu = 6 };
+inline constexpr int64_t kArithKindCount = 7;
 
 struct ArithParams {
   int64_t n = 1, pixels = 1, c = 1;

@@ -16,6 +16,8 @@ double apply(ArithKind kind, double x, double b) {
       return x / b;
     case ArithKind::kRsub:
       return b - x;
+    case ArithKind::kPrelu:
+      return x > 0 ? x : b * x;
     default:
       return b / x;
   }

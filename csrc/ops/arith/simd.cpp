@@ -22,6 +22,8 @@ PYCNN_INLINE Vec apply(Vec x, Vec b) {
       return x / b;
     case ArithKind::kRsub:
       return b - x;
+    case ArithKind::kPrelu:
+      return x > Vec{} ? x : b * x;
     default:
       return b / x;
   }
@@ -85,6 +87,8 @@ void run(const ArithParams& p, const Ptrs& ptrs, Worker worker) {
       return rows<ArithKind::kRsub>(p, ptrs.x, b, ptrs.y, worker);
     case ArithKind::kRdiv:
       return rows<ArithKind::kRdiv>(p, ptrs.x, b, ptrs.y, worker);
+    case ArithKind::kPrelu:
+      return rows<ArithKind::kPrelu>(p, ptrs.x, b, ptrs.y, worker);
   }
 }
 
