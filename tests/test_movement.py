@@ -104,3 +104,22 @@ def test_the_pass_leaves_values_with_other_readers() -> None:
     assert not graph.has(rearrange=1)
     joined = Fn(lambda m, x: x.permute(0, 2, 3, 1).reshape(2, -1) + 1)
     assert lowered(joined, (2, 4, 6, 6)).has(rearrange=1, permute=0, reshape=0, flatten=0)
+
+
+@pytest.mark.parametrize("dim", [0, 1, 2, 3])
+def test_joins_along_any_axis(dim: int) -> None:
+    def plain(m: Any, x: Tensor) -> Tensor:
+        y = m.conv(x)
+        return torch.cat([y, x if dim == 1 else y * 3, y.relu()], dim) * 2
+
+    def rows(m: Any, x: Tensor) -> Tensor:
+        tokens = x.flatten(2).transpose(1, 2)
+        return torch.cat([tokens, tokens * 3, tokens.relu()], min(dim, 2)) * 2
+
+    net = settle(Fn(plain, conv=nn.Conv2d(3, 12, 3, padding=1)))
+    for layout in (torch.contiguous_format, torch.channels_last):
+        x = torch.randn(2, 3, 6, 8).contiguous(memory_format=layout)
+        with torch.inference_mode():
+            assert error(pycnn.optimize(net, strict=True)(x), truth(net, x)) <= 1e-5
+            moved = net_of(rows)
+            assert error(pycnn.optimize(moved, strict=True)(x), truth(moved, x)) <= 1e-5

@@ -137,4 +137,4 @@ for scale, steps in {2: (2,), 3: (3,), 4: (2, 2)}.items():
     twin(f"edsr_baseline_x{scale}", make, size=(13, 18), trains=scale == 2)
 twin("srresnet_x4", PlainSRResNet, size=(13, 18), trains=True)
 twin("resnet50_fpn", fpn, trains=True)
-twin("retinanet_resnet50_fpn", retinanet, trains=True, strict=False)
+twin("retinanet_resnet50_fpn", retinanet, trains=True)

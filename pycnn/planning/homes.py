@@ -67,6 +67,11 @@ def same_memory(shape: Shape) -> bool:
     return len(shape) != 4 or shape[1] == 1 or shape[2] * shape[3] == 1
 
 
+def of_channels(op: Concat | Slice, shape: Shape) -> bool:
+    """Whether it joins or cuts within rows."""
+    return op.dim == (1 if len(shape) == 4 else len(shape) - 1)
+
+
 def pixel_stride(c: int) -> int:
     """Floats between pixels: c, off multiples of 4 KiB, at which a tile's rows fall into one cache set."""
     return c + 16 if c * FLOAT % _PAGE == 0 else c
@@ -146,7 +151,9 @@ def _join_in_place(segment: Segment, homes: Homes) -> dict[int, tuple[int, int]]
     """
     slices: dict[int, tuple[int, int]] = {}
     for node in reversed(segment.nodes):
-        if not isinstance(node.op, Concat):
+        if not isinstance(node.op, Concat) or not of_channels(
+            node.op, homes.shapes[node.outputs[0]]
+        ):
             continue
         join = node.outputs[0]
         if join not in slices and join not in homes.alias and join not in homes.of:

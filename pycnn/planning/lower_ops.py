@@ -31,7 +31,7 @@ from pycnn.ir import (
     resolve,
 )
 from pycnn.planning import params as fields
-from pycnn.planning.homes import Home, Rows, is_alias
+from pycnn.planning.homes import Home, Rows, is_alias, of_channels
 from pycnn.planning.lowering import Lowering
 from pycnn.planning.movement import View, moves_of, rearrange, strides
 from pycnn.planning.params import Params
@@ -165,6 +165,9 @@ def _elementwise(op: Elementwise, work: Lowering, node: Node) -> None:
 
 @lower_op.register
 def _concat(op: Concat, work: Lowering, node: Node) -> None:
+    if not of_channels(op, work.shapes[node.outputs[0]]):
+        _stack_rows(op, work, node)
+        return
     y, offset = work.homes[node.outputs[0]], 0
     for v in node.inputs:
         target = replace(y, offset=y.offset + offset)
@@ -172,6 +175,19 @@ def _concat(op: Concat, work: Lowering, node: Node) -> None:
         if (x.kind, x.index, x.offset) != (target.kind, target.index, target.offset):
             work.emit("concat", node, fields.rows(work.shapes[v], x, target), x, target)
         offset += Rows.of(work.shapes[v]).c
+
+
+def _stack_rows(op: Concat, work: Lowering, node: Node) -> None:
+    """A join along another axis than the channels: each operand is copied to where it belongs."""
+    y = work.homes[node.outputs[0]]
+    target = strides(work.shapes[node.outputs[0]], y.ld)
+    at = 0
+    for v in node.inputs:
+        x, shape = work.homes[v], work.shapes[v]
+        axes = View.of(shape, x.ld, x.nchw).onto(target)
+        to = replace(y, offset=y.offset + at * target[op.dim])
+        work.emit("rearrange", node, rearrange(axes), x, to)
+        at += shape[op.dim]
 
 
 @lower_op.register

@@ -89,7 +89,7 @@ def _worth(node: Node, shapes: Shapes, tensors: TensorTable, images: int) -> boo
 def by_image(node: Node, shapes: Shapes, tensors: TensorTable, images: int) -> bool:
     """Whether each image's result depends on that image alone, and lies where only its own rows are."""
     op = node.op
-    if not isinstance(op, _BY_IMAGE) or (isinstance(op, (Concat, Slice)) and op.dim == 0):
+    if not isinstance(op, _BY_IMAGE) or (isinstance(op, (Concat, Slice)) and op.dim != 1):
         return False
     values = (*node.inputs, *node.outputs)
     if any(len(shapes[v]) != 4 or shapes[v][0] != images for v in values):

@@ -62,8 +62,7 @@ def why_torch(graph: Graph, node: Node, shapes: Shapes) -> str | None:
         of_channels = op.dim == (1 if rank == 4 else rank - 1) and rank in (2, 3, 4)
         return None if of_channels else f"no kernel slices dimension {op.dim} of {rank}-d inputs"
     if isinstance(op, Concat):
-        joins_channels = op.dim == (1 if rank == 4 else rank - 1) and rank in (2, 3, 4)
-        return None if joins_channels else f"no kernel joins dimension {op.dim} of {rank}-d inputs"
+        return None if rank <= MAX_AXES else f"no kernel joins {rank}-d inputs"
     if isinstance(op, (Flatten, Permute, Rearrange, Reshape)):
         if not inputs[0] or not output:
             return "no kernel for scalars"
