@@ -10,8 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from pycnn.compiled import Compiled, Options, compile_model
+from pycnn.frontend import module_of
 from pycnn.gradients import recompute
 from pycnn.planning.program import Call
 
@@ -124,7 +126,8 @@ class OptimizedModule(nn.Module):
             self._model.training = mode
 
     def train(self, mode: bool = True) -> OptimizedModule:
-        self._model.train(mode)
+        if mode or any(module.training for module in self._model.modules()):
+            self._model.train(mode)  # which an exported program, always in eval mode, refuses
         return self
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
@@ -193,7 +196,7 @@ def _watched() -> bool:
 
 
 def optimize(
-    model: nn.Module,
+    model: nn.Module | ExportedProgram,
     *,
     exact: bool = False,
     strict: bool = False,
@@ -209,7 +212,8 @@ def optimize(
     gradients enabled the forward is fast and backward recomputes through the original module.
 
     Args:
-        model: any nn.Module; call ``model.eval()`` to get the fast path.
+        model: any nn.Module (a torch.fx.GraphModule too); call ``model.eval()`` to get the fast path. A
+            torch.export.ExportedProgram runs as it was exported, for the sizes it was exported for.
         exact: forbid algorithms that re-associate products (Winograd): max|y - ref| / max|ref| against the model in
             fp64 is then within 1e-5 instead of 1e-4 (or 3 times torch's own error, whichever is larger).
         strict: raise NotImplementedError, naming the ops, where something would run in torch.
@@ -218,15 +222,16 @@ def optimize(
         threads: at most this many; default torch.get_num_threads(). Never more than the usable cores.
 
     Raises:
-        TypeError: model is not an nn.Module. ValueError: threads is not a positive integer.
+        TypeError: model is neither an nn.Module nor an ExportedProgram. ValueError: threads is not a positive integer.
     """
-    if not isinstance(model, nn.Module):
+    module = module_of(model) if isinstance(model, ExportedProgram) else model
+    if not isinstance(module, nn.Module):
         raise TypeError(f"optimize: model must be a torch.nn.Module, got {type(model).__name__}")
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise ValueError(f"optimize: threads={threads!r} must be a positive integer")
     for name, flag in (("exact", exact), ("strict", strict), ("batch_invariant", batch_invariant)):
         if not isinstance(flag, bool):
             raise TypeError(f"optimize: {name} must be a bool, got {flag!r}")
-    if isinstance(model, OptimizedModule):
-        model = model._model
-    return OptimizedModule(model, Options(strict, threads, exact, batch_invariant))
+    if isinstance(module, OptimizedModule):
+        module = module._model
+    return OptimizedModule(module, Options(strict, threads, exact, batch_invariant))

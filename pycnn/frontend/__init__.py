@@ -3,5 +3,6 @@
 from .calls import CaptureError
 from .capture import capture
 from .origins import Replay
+from .program import module_of
 
-__all__ = ["CaptureError", "Replay", "capture"]
+__all__ = ["CaptureError", "Replay", "capture", "module_of"]

@@ -27,6 +27,7 @@ from ..ir import (
     verify,
 )
 from .aliases import expose_aliases
+from .aten import functional
 from .calls import CaptureError
 from .nodes import run
 from .origins import Origins
@@ -130,9 +131,10 @@ class _Mode(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         try:
-            asked, answer = ask(self._trace, func, args, kwargs or {})
+            call = functional(func, args, kwargs or {})
+            asked, answer = ask(self._trace, *call)
             if not asked:
-                answer = self._trace.call(func, args, kwargs or {})
+                answer = self._trace.call(*call)
                 self.origins.note(func, answer, (args, kwargs or {}))
             return answer
         except CaptureError as refusal:

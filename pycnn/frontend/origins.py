@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ..ir import Origin, tensors_in
+from .aten import functional
 from .questions import is_question
 from .trace import Trace
 
@@ -55,7 +56,7 @@ class Replay(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if not is_question(func, args):
+        if not is_question(*functional(func, args, kwargs or {})[:2]):
             expected = self._expected.get(self._number, [])
             self._number += 1
             if expected and not self.diverged:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..ir import Dim, Size, Slice
+from ..ir import Dim, Identity, Size, Slice
 from .builder import Builder, Unsupported, Value, fp32_value
 from .calls import Call
 from .table import converts
@@ -45,6 +45,8 @@ def getitem(g: Builder, input: Value, index: Any) -> Value:
     if len(parts) > x.rank or not all(isinstance(p, slice) for p in parts):
         raise Unsupported("x[...]: an index is not a slice")
     cut = [d for d, p in enumerate(parts) if p != slice(None)]
+    if not cut:
+        return g.emit(Identity(), x)
     if len(cut) != 1 or parts[cut[0]].step not in (None, 1):
         raise Unsupported("x[...]: not one slice of step 1")
     bounds = (parts[cut[0]].start, parts[cut[0]].stop)
