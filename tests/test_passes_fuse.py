@@ -27,6 +27,15 @@ def test_activations_fuse_into_conv_linear_and_add() -> None:
     assert op(graph, "linear").act == ir.Act("gelu")
 
 
+def test_an_activation_fuses_into_a_batch_norm_of_its_own() -> None:
+    def forward(self: Fn, x: Tensor) -> Tensor:
+        return self.conv(F.silu(self.bn(x)))
+
+    graph = lowered(Fn(forward, bn=norm(4), conv=nn.Conv2d(4, 4, 1)), X)
+    assert graph.has(batch_norm=1, conv2d=1, elementwise=0)
+    assert op(graph, "batch_norm").act == ir.Act("silu")
+
+
 ACT_STAYS = {
     "used elsewhere": lambda self, x: (y := self.conv(x), F.relu(y) * y)[1],
     "the activation relu already": lambda self, x: torch.sigmoid(F.relu(self.conv(x))),

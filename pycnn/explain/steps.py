@@ -12,7 +12,7 @@ from pycnn import _C
 from pycnn.compiled import Compiled, describe
 from pycnn.explain.flow import Flow
 from pycnn.explain.report import Report, StepReport
-from pycnn.ir import Arith, Note, Shape, Torch
+from pycnn.ir import Arith, BatchNorm, Note, Shape, Torch
 from pycnn.planning.lowering import Step
 from pycnn.planning.program import Program, Situation, readable
 from pycnn.planning.segments import Segment, TorchStep
@@ -82,7 +82,7 @@ def _kernel_report(
     main = step.op not in COPIES
     op = node.op if step.op in _FUSING else None  # not of the copies around
     parts = [op.kind] if isinstance(op, Arith) else []
-    if getattr(op, "norms", ()):
+    if getattr(op, "norms", ()) or isinstance(op, BatchNorm):
         parts.append("batch_norm")
     if getattr(op, "has_residual", False):
         parts.append("residual")

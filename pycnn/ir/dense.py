@@ -102,10 +102,11 @@ class ConvTranspose2d(Op):
 
 @dataclass(frozen=True)
 class BatchNorm(Op):
-    """Batch norm with running statistics that no convolution took: x [n, c, ...]."""
+    """y = act(norm(x)): batch norm with running statistics that no convolution took; x [n, c, ...]."""
 
     name: ClassVar[str] = "batch_norm"
     norm: Norm
+    act: Act = Act()
 
     def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
         c = tensors.shape(self.norm.mean)[0]

@@ -80,9 +80,10 @@ def _batch_norm(op: ops.BatchNorm, x: Sequence[Tensor], tensors: TensorTable) ->
     norm = op.norm
     weight = None if norm.weight is None else tensors[norm.weight]
     bias = None if norm.bias is None else tensors[norm.bias]
-    return F.batch_norm(
+    y = F.batch_norm(
         x[0], tensors[norm.mean], tensors[norm.var], weight, bias, False, 0.0, norm.eps
     )
+    return _act(y, op.act)
 
 
 @run_op.register

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..ir import Add, Arith, Conv2d, ConvTranspose2d, Elementwise, Graph, Linear, Node
+from ..ir import Add, Arith, BatchNorm, Conv2d, ConvTranspose2d, Elementwise, Graph, Linear, Node
 from .rewrite import Rewriter
 
-_TAKE_ACT = (Conv2d, ConvTranspose2d, Linear, Add, Arith)
+_TAKE_ACT = (BatchNorm, Conv2d, ConvTranspose2d, Linear, Add, Arith)
 
 
 def fuse_activation(graph: Graph) -> Graph:
-    """Into a convolution, a linear layer or an addition that nothing else reads.
+    """Into a convolution, a linear layer, a batch norm or an addition that nothing else reads.
 
     %1 = conv2d(%0); %2 = elementwise(%1; act)   =>   %2 = conv2d(%0; act)
     """

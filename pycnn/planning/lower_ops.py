@@ -67,7 +67,7 @@ def _conv_transpose2d(op: ConvTranspose2d, work: Lowering, node: Node) -> None:
 
 @lower_op.register
 def _batch_norm(op: BatchNorm, work: Lowering, node: Node) -> None:
-    _convolve(work, node, fields.batch_norm(work.shapes[node.inputs[0]]), False)
+    _convolve(work, node, fields.batch_norm(op, work.shapes[node.inputs[0]]), False)
 
 
 def _convolve(work: Lowering, node: Node, params: Params, has_residual: bool) -> None:

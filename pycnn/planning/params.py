@@ -7,6 +7,7 @@ import math
 from pycnn.ir import (
     AdaptivePool2d,
     Arith,
+    BatchNorm,
     Conv2d,
     ConvTranspose2d,
     Linear,
@@ -71,10 +72,11 @@ def conv_transpose2d(op: ConvTranspose2d, x: Shape, y: Shape, tensors: TensorTab
     return {**sizes, **steps, **act_fields(op)}
 
 
-def batch_norm(x: Shape) -> Params:
+def batch_norm(op: BatchNorm, x: Shape) -> Params:
     """A batch norm alone is a 1x1 depthwise convolution."""
     n, c, h, w = x
-    return {"n": n, "h": h, "w": w, "c": c, "k": c, "oh": h, "ow": w, "groups": c}
+    sizes = {"n": n, "h": h, "w": w, "c": c, "k": c, "oh": h, "ow": w, "groups": c}
+    return {**sizes, **act_fields(op)}
 
 
 def linear(op: Linear, x: Shape, y: Shape) -> Params:

@@ -9,6 +9,7 @@
   extern const Conv2dKernel conv2d_igemm;            \
   extern const Conv2dKernel conv2d_patch;            \
   extern const Conv2dKernel conv2d_planar;           \
+  extern const Conv2dKernel conv2d_scale;            \
   extern const Conv2dKernel conv2d_winograd2;        \
   extern const Conv2dKernel conv2d_winograd4;        \
   }
