@@ -14,11 +14,12 @@ from pathlib import Path
 from bench.layers import of_roof
 from pycnn.files import write_text
 from pycnn.timing import ENGINES, Record
+from pycnn.timing.engines import OURS
 from pycnn.timing.table import best_rival, speedup, workloads
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "performance.md")
-SPEED = ("torch NCHW", "torch NHWC", "torch.compile", "ONNX Runtime", "OpenVINO", "pycnn")
+SPEED = ("torch NCHW", "torch NHWC", "torch.compile", "ONNX Runtime", "OpenVINO", *OURS)
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:

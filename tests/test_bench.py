@@ -39,6 +39,7 @@ def record():
         timing(ONE, "OpenVINO throughput", 0.008, requests=2),
         timing(ONE, "pycnn", 0.010, second_shape_s=0.005, peak_bytes=100 << 20),
         timing(EIGHT, "torch NHWC", 0.3),
+        timing(EIGHT, "pycnn exact", 0.15),
         timing(EIGHT, "pycnn", 0.1),
     )
     failure = Failure(EIGHT, "OpenVINO", "resnet18, batch 8: OpenVINO: RuntimeError: no")
@@ -57,8 +58,9 @@ def test_the_best_rival_answers_one_call_at_a_time(record):
     assert best_rival(record.timings, ONE).engine == "OpenVINO"
     assert speedup(record.timings, ONE) == pytest.approx(2.0)
     assert speedup(record.timings, EIGHT) == pytest.approx(3.0)
+    assert speedup(record.timings, EIGHT, "pycnn exact") == pytest.approx(2.0)
     assert speedup(record.timings[:1], ONE) is None
-    assert rich_table(record).row_count == 6
+    assert rich_table(record).row_count == 7
     narrow = rich_table(record, wide=False)
     console = Console(width=80)
     with console.capture() as shown:
@@ -69,10 +71,11 @@ def test_the_best_rival_answers_one_call_at_a_time(record):
 
 def test_the_table_of_networks_has_every_engine_ratio_share_and_failure(record):
     head, _, one, eight, *rest = report.networks(record).splitlines()
-    assert cells(head)[1:-3] == ["torch NHWC", "OpenVINO", "OpenVINO throughput", "pycnn"]
+    engines = ["torch NHWC", "OpenVINO", "OpenVINO throughput", "pycnn exact", "pycnn"]
+    assert cells(head)[1:-3] == engines
     # 0.3 GFLOP in 10 ms is 30 % of 100 GFLOP/s; eight images in 100 ms are 24 %
-    assert cells(one)[1:] == ["30.0", "20.0", "8", "10.0", "2.00× OpenVINO", "30", "1.0e-07"]
-    assert cells(eight)[1:] == ["300", "-", "-", "100", "3.00× torch NHWC", "24", "1.0e-07"]
+    assert cells(one)[1:] == ["30.0", "20.0", "8", "-", "10.0", "2.00× OpenVINO", "30", "1.0e-07"]
+    assert cells(eight)[1:] == ["300", "-", "-", "150", "100", "3.00× torch NHWC", "24", "1.0e-07"]
     assert rest[-1] == "- resnet18, batch 8: OpenVINO: RuntimeError: no"
 
 

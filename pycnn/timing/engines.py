@@ -63,8 +63,8 @@ def _torch_nhwc(net: nn.Module, x: Tensor, threads: int) -> Ready:
     )
 
 
-def _pycnn(net: nn.Module, x: Tensor, threads: int) -> Ready:
-    fast = optimize(net)
+def _pycnn(net: nn.Module, x: Tensor, threads: int, exact: bool = False) -> Ready:
+    fast = optimize(net, exact=exact)
     return Ready(partial(fast, x), _tensors, module=fast)
 
 
@@ -77,9 +77,11 @@ ENGINES: dict[str, Engine] = {
         Engine("ONNX Runtime", peers.onnx_runtime, needs=("onnx", "onnxscript", "onnxruntime")),
         Engine("OpenVINO", peers.openvino_latency, needs=("openvino",)),
         Engine("OpenVINO throughput", peers.openvino_throughput, needs=("openvino",)),
+        Engine("pycnn exact", partial(_pycnn, exact=True)),
         Engine("pycnn", _pycnn),
     )
 }
+OURS = ("pycnn exact", "pycnn")  # exact: direct convolution alone
 TORCH_ENGINES = ("torch NCHW", "torch NHWC", "pycnn")
 
 

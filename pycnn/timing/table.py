@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from pycnn.timing.engines import OURS
 from pycnn.timing.record import Record
 from pycnn.timing.results import Timing, Workload
 
@@ -19,19 +20,19 @@ def workloads(timings: Sequence[Timing]) -> list[Workload]:
 
 
 def best_rival(timings: Sequence[Timing], workload: Workload) -> Timing | None:
-    """The fastest (20th percentile) engine but pycnn that answers one call at a time; None: there was none.
+    """The fastest (20th percentile) engine not ours that answers one call at a time; None: there was none.
 
     An engine with several requests in flight answers each of them later than that: it is shown, not compared.
     """
     others = [
-        t for t in timings if t.workload == workload and t.engine != "pycnn" and t.requests == 1
+        t for t in timings if t.workload == workload and t.engine not in OURS and t.requests == 1
     ]
     return min(others, key=lambda t: t.p20_s, default=None)
 
 
-def speedup(timings: Sequence[Timing], workload: Workload) -> float | None:
-    """How many times fewer seconds (20th percentile) pycnn takes than the best rival; None: one was not timed."""
-    own = [t for t in timings if t.workload == workload and t.engine == "pycnn"]
+def speedup(timings: Sequence[Timing], workload: Workload, engine: str = "pycnn") -> float | None:
+    """How many times fewer seconds (20th percentile) `engine` takes than the best rival; None: one was not timed."""
+    own = [t for t in timings if t.workload == workload and t.engine == engine]
     rival = best_rival(timings, workload)
     return None if not own or rival is None else rival.p20_s / own[0].p20_s
 
@@ -49,9 +50,8 @@ def rich_table(record: Record, wide: bool = True) -> Table:
         table.add_column(column, justify="left" if left else "right", overflow="fold")
     for workload in workloads(record.timings):
         rows = [t for t in record.timings if t.workload == workload]
-        ratio = speedup(record.timings, workload)
         for t in rows:
-            cells = _cells(t, ratio)
+            cells = _cells(t, speedup(record.timings, workload, t.engine))
             table.add_row(
                 *(cells[column] for column in columns),
                 style="bold" if t.engine == "pycnn" else None, end_section=t is rows[-1],
@@ -66,7 +66,7 @@ def _cells(t: Timing, ratio: float | None) -> dict[str, str]:
         "min ms": f"{t.min_s * 1e3:.3f}",
         "p20 ms": f"{t.p20_s * 1e3:.3f}",
         "median ms": f"{t.median_s * 1e3:.3f}",
-        "vs best": f"{ratio:.2f}x" if ratio is not None and t.engine == "pycnn" else "",
+        "vs best": f"{ratio:.2f}x" if ratio is not None and t.engine in OURS else "",
         "error": f"{t.error:.1e}",
         "setup s": f"{t.setup_s:.2f}",
         "2nd shape ms": "" if t.second_shape_s is None else f"{t.second_shape_s * 1e3:.1f}",
