@@ -144,8 +144,13 @@ def walk(attribute: Any) -> Iterator[Any]:
 
 
 def sources(op: Op) -> tuple[Source, ...]:
-    """Every Source that `op` reads, in field order."""
-    return tuple(leaf for leaf in walk(op) if isinstance(leaf, Source))
+    """Every Source that `op` reads, in field order. Ops are frozen, so each is searched once: planning a new size asks
+    several times."""
+    known = vars(op)
+    if "_sources" not in known:
+        known["_sources"] = tuple(leaf for leaf in walk(op) if isinstance(leaf, Source))
+    found: tuple[Source, ...] = known["_sources"]
+    return found
 
 
 def sized_values(graph: Graph) -> set[int]:
