@@ -51,6 +51,7 @@ class Plan:
         n_outputs: int,
         pool: bool = True,
         arenas: Arenas | None = None,
+        wakes: bool = True,
     ) -> None: ...
     def add(
         self,

@@ -158,8 +158,45 @@ def test_idle_workers_sleep() -> None:
     assert float(done.stdout) < 0.1, done.stdout + done.stderr
 
 
-def test_calls_from_threads_do_not_deadlock() -> None:
-    fast, x = pycnn.optimize(pycnn.create_model("small_cnn").eval()), torch.randn(4, 3, 32, 32)
+def small_plan(wakes: bool) -> tuple[_C.Plan, torch.Tensor, torch.Tensor]:
+    """y = relu(x) in one step of two workers."""
+    plan = _C.Plan(0, 0, 2, 1, 1, True, None, wakes)
+    params = {"pixels": 256, "c": 16, "ldx": 16, "ldy": 16, "act": 1}
+    step = ("elementwise", "elementwise_reference", params, ("input", 0), NONE, NONE, NONE)
+    plan.add(*step, ("output", 0))
+    return plan, torch.randn(256, 16), torch.empty(256, 16)
+
+
+def workers_of(plan: _C.Plan, x: torch.Tensor, y: torch.Tensor) -> int:
+    """How many took part in a call, whose result must be right."""
+    y.fill_(torch.nan)
+    begins = plan.run_timed([x.data_ptr()], [y.data_ptr()])[::2]
+    assert torch.equal(y, x.relu())
+    return sum(begin > 0 for begin in begins)
+
+
+def test_small_work_does_not_wake_sleepers_but_a_streak_does() -> None:
+    plan, x, y = small_plan(wakes=False)
+    always, *given = small_plan(wakes=True)
+    assert workers_of(always, *given) == 2
+    for _ in range(3):
+        time.sleep(0.02)  # the pool's threads sleep
+        assert workers_of(plan, x, y) == 1
+    until = time.monotonic() + 20
+    while workers_of(plan, x, y) == 1:
+        addresses = [x.data_ptr()], [y.data_ptr()]
+        for _ in range(30):
+            plan.run(*addresses)
+        assert time.monotonic() < until
+    time.sleep(0.02)
+    assert workers_of(always, *given) == 2
+
+
+@pytest.mark.parametrize("name", ["small_cnn", "lenet_like"])
+def test_calls_from_threads_do_not_deadlock(name: str) -> None:
+    net = pycnn.create_model(name).eval()
+    c, size = (1, 28) if name == "lenet_like" else (3, 32)
+    fast, x = pycnn.optimize(net, threads=2), torch.randn(1, c, size, size)
     with torch.inference_mode():
         y = fast(x)
     wrong = []

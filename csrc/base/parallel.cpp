@@ -54,13 +54,41 @@ void run_flushed(Job job, void* context, Worker worker) {
 }
 
 constexpr int kMaxWorkers = 256;
+using Clock = std::chrono::steady_clock;
 constexpr auto kSpin = std::chrono::microseconds(100);
+constexpr int kStreak = 8;  // calls in quick succession after which sleeping threads are woken
 
 // A generation counter starts the workers: they spin on it for kSpin, then sleep on it as a futex.
 class Pool {
  public:
   void run(int workers, Job job, void* context) {
     while (threads_ < workers - 1) start(++threads_);
+    finish();
+    publish(workers, job, context);
+    run_flushed(job, context, {0, workers});
+    finish();
+  }
+
+  // As run() if the threads are awake; else alone, and they are woken for the next call if this one is in a streak.
+  void run_if_awake(int workers, Job job, void* context) {
+    if (threads_ >= workers - 1 && sleepers_.load(std::memory_order_acquire) == 0 &&
+        pending_.load(std::memory_order_acquire) == 0) {
+      run(workers, job, context);
+    } else {
+      run_flushed(job, context, {0, 1});
+      streak_ = Clock::now() - last_ < kSpin ? streak_ + 1 : 0;
+      if (streak_ == kStreak && pending_.load(std::memory_order_acquire) == 0) {
+        while (threads_ < workers - 1) start(++threads_);
+        publish(0, nullptr, nullptr);
+        streak_ = 0;
+      }
+    }
+    last_ = Clock::now();
+  }
+
+ private:
+  // Gives every thread with an id below `workers` its share; with 0 they wake, find none and spin.
+  void publish(int workers, Job job, void* context) {
     job_ = job;
     context_ = context;
     count_ = workers;
@@ -68,12 +96,13 @@ class Pool {
     generation_.fetch_add(1, std::memory_order_seq_cst);
     if (sleepers_.load(std::memory_order_seq_cst) > 0)
       syscall(SYS_futex, &generation_, FUTEX_WAKE_PRIVATE, kMaxWorkers, nullptr, nullptr, 0);
-    run_flushed(job, context, {0, workers});
+  }
+
+  void finish() {
     for (int spins = 0; pending_.load(std::memory_order_acquire) > 0; ++spins)
       spins < 4096 ? relax() : static_cast<void>(sched_yield());
   }
 
- private:
   void start(int id) {
     std::thread([this, id, seen = generation_.load()] { work(id, seen); }).detach();
   }
@@ -89,10 +118,10 @@ class Pool {
   }
 
   void wait(unsigned seen) {
-    const auto until = std::chrono::steady_clock::now() + kSpin;
+    const auto until = Clock::now() + kSpin;
     for (int spins = 1; generation_.load(std::memory_order_acquire) == seen; ++spins) {
       relax();
-      if (spins % 64 == 0 && std::chrono::steady_clock::now() > until) break;
+      if (spins % 64 == 0 && Clock::now() > until) break;
     }
     sleepers_.fetch_add(1, std::memory_order_seq_cst);
     while (generation_.load(std::memory_order_seq_cst) == seen)
@@ -107,6 +136,8 @@ class Pool {
   std::atomic<void*> context_{nullptr};
   std::atomic<int> count_{0};
   int threads_ = 0;
+  int streak_ = 0;
+  Clock::time_point last_{};  // end of the last call that would not wake
 };
 
 // The pool outlives static destruction (its threads are detached); a forked child, which has none of the parent's
@@ -129,7 +160,7 @@ struct PoolOwner {
 
 }  // namespace
 
-void parallel(int workers, Backend backend, Job job, void* context) {
+void parallel(int workers, Backend backend, Job job, void* context, Wake wake) {
   workers = workers < kMaxWorkers ? workers : kMaxWorkers;
   if (workers > 1 && backend == Backend::kOpenMP) {
 #pragma omp parallel num_threads(workers)
@@ -139,7 +170,7 @@ void parallel(int workers, Backend backend, Job job, void* context) {
   if (workers > 1) {
     auto& owner = PoolOwner::instance();
     if (std::unique_lock lock(owner.mutex, std::try_to_lock); lock.owns_lock()) {
-      owner.pool->run(workers, job, context);
+      wake == Wake::kAlways ? owner.pool->run(workers, job, context) : owner.pool->run_if_awake(workers, job, context);
       return;
     }
   }

@@ -8,12 +8,17 @@ namespace pycnn {
 // kOpenMP: the OpenMP runtime that torch uses, so that its idle threads and ours are the same ones.
 enum class Backend { kPool, kOpenMP };
 
+// Whether sleeping threads are woken. kIfAwake, for work shorter than waking takes (9 to 20 us): they share it only while
+// they spin after an earlier call; eight calls within the spinning time of one another wake them for the next.
+enum class Wake { kAlways, kIfAwake };
+
 using Job = void (*)(void* context, Worker worker);
 
 // Calls job(context, {id, count}) once for each id in [0, count), count <= workers, and returns when all have ended.
-// The caller is worker 0. If another thread is using the pool, or workers == 1, the caller runs alone (count = 1).
+// The caller is worker 0. If another thread is using the pool, its threads sleep and may not be woken, or workers == 1,
+// the caller runs alone (count = 1). OpenMP's threads are always woken.
 // Subnormals are flushed to zero inside the job; the caller's floating-point mode is restored.
-void parallel(int workers, Backend backend, Job job, void* context);
+void parallel(int workers, Backend backend, Job job, void* context, Wake wake = Wake::kAlways);
 
 // Barrier between the steps of one parallel(): all `count` workers must call wait(), each with its own sense variable
 // that starts at 0.

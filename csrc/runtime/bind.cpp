@@ -200,9 +200,9 @@ PYBIND11_MODULE(_C, m) {
       .def(py::init<>())
       .def_property_readonly("bytes", &Arenas::bytes);
   py::class_<Plan>(m, "Plan")
-      .def(py::init<int64_t, int64_t, int, int, int, bool, std::shared_ptr<Arenas>>(), py::arg("arena_bytes"),
+      .def(py::init<int64_t, int64_t, int, int, int, bool, std::shared_ptr<Arenas>, bool>(), py::arg("arena_bytes"),
            py::arg("workspace_bytes"), py::arg("workers"), py::arg("n_inputs"), py::arg("n_outputs"),
-           py::arg("pool") = true, py::arg("arenas") = nullptr)
+           py::arg("pool") = true, py::arg("arenas") = nullptr, py::arg("wakes") = true)
       .def("add", &add_step, py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("x"), py::arg("residual"),
            py::arg("w"), py::arg("bias"), py::arg("y"))
       .def("section", &Plan::section, py::arg("begin"), py::arg("end"), py::arg("images"))

@@ -122,13 +122,14 @@ struct Plan::Call {
 };
 
 Plan::Plan(int64_t arena_bytes, int64_t workspace_bytes, int workers, int inputs, int outputs, bool pool,
-           std::shared_ptr<Arenas> arenas)
+           std::shared_ptr<Arenas> arenas, bool wakes)
     : arena_bytes_(arena_bytes),
       workspace_bytes_(workspace_bytes),
       workers_(workers),
       inputs_(inputs),
       outputs_(outputs),
       pool_(pool),
+      wakes_(wakes),
       arenas_(arenas ? std::move(arenas) : std::make_shared<Arenas>()) {
   if (arena_bytes < 0 || workspace_bytes < 0 || workers < 1 || inputs < 0 || outputs < 0)
     throw std::invalid_argument("Plan: sizes must not be negative and workers at least 1");
@@ -196,7 +197,7 @@ void Plan::execute(char* arena, const void* const* inputs, void* const* outputs,
         auto& c = *static_cast<Context*>(raw);
         c.call.work(worker, c.clock);
       },
-      &context);
+      &context, wakes_ ? Wake::kAlways : Wake::kIfAwake);
 }
 
 void Plan::run(const void* const* inputs, void* const* outputs) {

@@ -22,10 +22,10 @@ struct Slot {
 
 class Plan {
  public:
-  // Sizes in bytes; workspace_bytes is the largest any step asks for. pool: our threads (true) or OpenMP's. arenas: where
-  // the plan takes its memory from; null: from its own.
+  // Sizes in bytes; workspace_bytes is the largest any step asks for. pool: our threads (true) or OpenMP's. wakes: whether
+  // sleeping ones of ours are woken. arenas: where the plan takes its memory from; null: from its own.
   Plan(int64_t arena_bytes, int64_t workspace_bytes, int workers, int inputs, int outputs, bool pool,
-       std::shared_ptr<Arenas> arenas);
+       std::shared_ptr<Arenas> arenas, bool wakes);
 
   // Slots: x, residual, w, bias, y. Throws std::invalid_argument when the kernel refuses or a slot is out of range.
   void add(const std::string& op, const std::string& kernel, std::shared_ptr<void> params, const Slot (&slots)[5]);
@@ -70,7 +70,7 @@ class Plan {
 
   const int64_t arena_bytes_, workspace_bytes_;
   const int workers_, inputs_, outputs_;
-  const bool pool_;
+  const bool pool_, wakes_;
   std::vector<Step> steps_;
   std::vector<Section> sections_;
   const std::shared_ptr<Arenas> arenas_;

@@ -21,7 +21,9 @@ from pycnn.planning.segments import Segment
 from pycnn.planning.settings import Settings
 from pycnn.planning.weights import Weights
 
-_ONE_WORKER = 2e6  # multiply-adds below which waking a second thread costs more than it gives
+# Multiply-adds of a call from which a sleeping thread is worth waking; and a step, from which one that is awake anyway is
+# worth a barrier.
+_WAKE, _SHARE = 2e6, 2.5e4
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,12 @@ def lower(
         work.deliver(i, v, formats[v])
     work.pack()
     effort = sum(fields.multiplies(s.op, s.params) * s.images for s in work.steps)
-    workers = settings.threads if effort >= _ONE_WORKER else 1
+    wakes = effort >= _WAKE
+    shared = wakes or (pool and effort >= _SHARE * len(work.steps))
+    workers = settings.threads if shared else 1
     arena = arrange(work.steps, spans, homes, workers, keep)
     ends = len(segment.inputs), len(segment.outputs)
-    plan = _build(work.steps, spans, arena, workers, ends, pool, arenas)
+    plan = _build(work.steps, spans, arena, workers, ends, pool, arenas, wakes)
     wanted = [(tuple(shapes[v]), formats[v]) for v in segment.outputs]
     return Lowered(
         plan,
@@ -112,6 +116,7 @@ def _build(
     ends: tuple[int, int],
     pool: bool,
     arenas: _C.Arenas,
+    wakes: bool,
 ) -> _C.Plan:
     shared = (_C.workspace(s.op, s.kernel, s.params, workers) for s in steps)
     own = (
@@ -120,7 +125,7 @@ def _build(
         for s in steps[span.begin : span.end]
     )
     workspace = max((*shared, *own), default=0)
-    plan = _C.Plan(arena.total, workspace * FLOAT, workers, *ends, pool, arenas)
+    plan = _C.Plan(arena.total, workspace * FLOAT, workers, *ends, pool, arenas, wakes)
     none: Slot = ("none", 0)
     for s in steps:
         weight, bias = none, none
