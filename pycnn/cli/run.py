@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
 import time
@@ -27,13 +26,9 @@ from pycnn.cli.images import (
     write_classes,
     write_colours,
 )
-from pycnn.cli.network import Name, Threads
-from pycnn.models import create_model
-from pycnn.optimize import optimize
-from pycnn.registry import Variant, find_model
+from pycnn.cli.network import Threads
+from pycnn.cli.target import EXPORTED, TASKS, Target, exported_target, zoo_target
 
-TASKS = ("classification", "segmentation", "restoration")
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
 PATIENCE = 2.0  # seconds without a progress bar
 Size = Annotated[
     int | None,
@@ -53,7 +48,7 @@ Std = Annotated[str | None, typer.Option(help="Divided by, as --mean.")]
 class Job:
     """What becomes of a batch's results."""
 
-    variant: Variant
+    target: Target
     how: Preparation
     labels: list[str] | None
     top_k: int
@@ -63,11 +58,11 @@ class Job:
         """One record an image; pictures are written on the way."""
         for path, image in zip(paths, y, strict=True):
             record: dict[str, Any] = {"image": str(path)}
-            if self.variant.family.task == "classification":
+            if self.target.task == "classification":
                 record["classes"] = self._top(image.softmax(0))
             else:
                 record["picture"] = str(self.picture(path))
-                if self.variant.family.task == "segmentation":
+                if self.target.task == "segmentation":
                     record["classes"] = self._segmented(path, image)
                 else:
                     write_colours(self.picture(path), image / self.how.white)
@@ -95,7 +90,9 @@ class Job:
 
 @command("run")
 def run_command(
-    name: Name,
+    name: Annotated[
+        str, typer.Argument(help=f"A model of `pycnn list`, or a {EXPORTED} file of torch.export.")
+    ],
     images: Annotated[list[Path], typer.Argument(help="PNG or JPEG files, or folders of them.")],
     weights: Annotated[
         Path | None, typer.Option(help="The network's .pth, .pt or .safetensors file.")
@@ -109,6 +106,12 @@ def run_command(
     size: Size = None,
     mean: Mean = None,
     std: Std = None,
+    task: Annotated[
+        str,
+        typer.Option(
+            help=f"What a {EXPORTED} file is for: {', '.join(TASKS)}; default: the first."
+        ),
+    ] = "",
     labels: Annotated[Path | None, typer.Option(help="Names of the classes, one a line.")] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Classes to name for each image.")] = 5,
     batch: Annotated[int, typer.Option(min=1, help="Images of one size run together.")] = 1,
@@ -121,29 +124,31 @@ def run_command(
     """Run a model on pictures: the likeliest classes of each, or a picture of classes or a better one into a folder.
 
     A classifier sees the middle of a picture, its shorter side resized. The
-    pixels of a class picture are class numbers.
+    pixels of a class picture are class numbers. torch reads parts of a .pt2
+    file with pickle: run only those of people you trust.
 
     Examples: [bold]pycnn run resnet50 cat.jpg --weights resnet50.pth --labels names.txt[/],
-    [bold]pycnn run unet scans --weights unet.pth --out masks[/]
+    [bold]pycnn run unet scans --weights unet.pth --out masks[/],
+    [bold]pycnn run mine.pt2 cat.jpg[/]
     """  # fmt: skip
     load_pillow()
-    variant = find_model(name)
-    _check_task(variant, out)
+    given = {"num_classes": num_classes, "in_channels": in_channels, "weights": weights}
+    target = _target(name, task, given, out, batch)
     paths = find_images(images)
-    how = _preparation(variant, in_channels, size, mean, std)
-    names = _read_labels(labels, variant.num_classes if num_classes is None else num_classes, name)
+    how = target.preparation(size, mean, std)
+    names = _read_labels(labels, target.num_classes, target.name)
     for path in paths:
-        check_image(path, how.channels, name)
-    job = Job(variant, how, names, top_k, out)
-    if out is not None and variant.family.task != "classification":
+        check_image(path, how.channels, target.name)
+    job = Job(target, how, names, top_k, out)
+    if out is not None and target.task != "classification":
         _make_folder(job, paths)
-    net = _network(name, num_classes, in_channels, weights)
-    if weights is None:
+    fast = target.load(threads)
+    if not target.trained:
         print(
             f"pycnn: no --weights: {name} is untrained, its answers mean nothing", file=sys.stderr
         )
     records = []
-    for record in _run(optimize(net, threads=threads), job, paths, batch):
+    for record in _run(fast, job, paths, batch):
         records.append(record)
         if not as_json:
             print(_line(record, several=len(paths) > 1))
@@ -155,11 +160,11 @@ def _run(fast: nn.Module, job: Job, paths: Sequence[Path], batch: int) -> Iterat
     began = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     progress = Progress(*columns, console=Console(stderr=True), transient=True)
-    task = progress.add_task(job.variant.name, total=len(paths))
+    task = progress.add_task(job.target.name, total=len(paths))
     shown = False
     try:
         for some, x in _batches(paths, job.how, batch):
-            yield from job.results(some, _call(fast, x, job.variant.name))
+            yield from job.results(some, _call(fast, x, job.target.name))
             progress.advance(task, len(some))
             if not shown and time.monotonic() - began > PATIENCE:
                 progress.start()
@@ -197,52 +202,28 @@ def _call(fast: nn.Module, x: Tensor, name: str) -> Tensor:
     return found
 
 
-def _check_task(variant: Variant, out: Path | None) -> None:
-    task = variant.family.task
-    if task not in TASKS:
-        raise ValueError(f"run is for {', '.join(TASKS)}; {variant.name} is for {task}")
-    if task != "classification" and out is None:
-        raise ValueError(f"{variant.name} makes pictures: say where to with --out FOLDER")
-    if task == "classification" and out is not None:
-        raise ValueError(f"{variant.name} is a classifier, which writes nothing to --out {out}")
-
-
-def _preparation(
-    variant: Variant, in_channels: int | None, size: int | None, mean: str | None, std: str | None
-) -> Preparation:
-    channels = variant.family.in_channels if in_channels is None else in_channels
-    if channels not in (1, 3):
-        raise ValueError(f"pictures have 1 or 3 channels, {variant.name} would take {channels}")
-    classifier = variant.family.task == "classification"
-    own = variant.family.image_size if classifier else None
-    imagenet = channels == 3 and variant.family.task != "restoration"
-    parameter = inspect.signature(variant.factory).parameters.get("value_range")
-    return Preparation(
-        channels,
-        own if size is None else (size, size),
-        crop=classifier,
-        white=1.0 if parameter is None else float(parameter.default),
-        mean=_numbers("--mean", mean, channels, MEAN if imagenet else None),
-        std=_numbers("--std", std, channels, STD if imagenet else None),
-    )
-
-
-def _numbers(
-    option: str, text: str | None, channels: int, default: tuple[float, ...] | None
-) -> tuple[float, ...] | None:
-    if text is None:
-        return default
-    if text == "none":
-        return None
-    try:
-        found = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(f"{option} {text}: numbers with commas between them, or none") from None
-    if len(found) not in (1, channels):
-        raise ValueError(f"{option} {text}: {len(found)} numbers for {channels} channels")
-    if option == "--std" and not all(value > 0 for value in found):
-        raise ValueError(f"--std {text}: must be positive")
-    return found * channels if len(found) == 1 else found
+def _target(name: str, task: str, given: dict[str, Any], out: Path | None, batch: int) -> Target:
+    """The network or program called `name`. Raises ValueError: options that do not go with it."""
+    if Path(name).suffix == EXPORTED:
+        set_too = [
+            f"--{key.replace('_', '-')}" for key, value in given.items() if value is not None
+        ]
+        if set_too:
+            raise ValueError(f"{name} is a whole program: {', '.join(set_too)} cannot change it")
+        target = exported_target(Path(name), task or "classification")
+    elif task:
+        raise ValueError(f"--task is for {EXPORTED} files; the task of {name} is known")
+    else:
+        target = zoo_target(name, **given)
+    if target.task != "classification" and out is None:
+        raise ValueError(f"{target.name} makes pictures: say where to with --out FOLDER")
+    if target.task == "classification" and out is not None:
+        raise ValueError(f"{target.name} is a classifier, which writes nothing to --out {out}")
+    if target.batch not in (None, batch):
+        raise ValueError(
+            f"{target.name} was exported for batches of {target.batch}: --batch {target.batch}"
+        )
+    return target
 
 
 def _read_labels(path: Path | None, classes: int | None, name: str) -> list[str] | None:
@@ -269,17 +250,6 @@ def _make_folder(job: Job, paths: Sequence[Path]) -> None:
         taken[target] = path
     assert job.out is not None
     job.out.mkdir(parents=True, exist_ok=True)
-
-
-def _network(
-    name: str, num_classes: int | None, in_channels: int | None, weights: Path | None
-) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        try:
-            return create_model(name, num_classes, in_channels, pretrained=weights).eval()
-        except TypeError as error:  # what lies in the file
-            raise ValueError(str(error)) from None
 
 
 def _line(record: dict[str, Any], several: bool) -> str:

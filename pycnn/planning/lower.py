@@ -21,8 +21,8 @@ from pycnn.planning.segments import Segment
 from pycnn.planning.settings import Settings
 from pycnn.planning.weights import Weights
 
-# Multiply-adds of a call from which a sleeping thread is worth waking; and a step, from which one that is awake anyway is
-# worth a barrier.
+# Multiply-adds of a call from which a sleeping thread is worth waking; and of a step, from which one that is awake
+# anyway is worth a barrier.
 _WAKE, _SHARE = 2e6, 2.5e4
 
 
