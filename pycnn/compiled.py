@@ -170,7 +170,8 @@ def _make(
 
 
 def _watch(model: nn.Module, graph: Graph) -> tuple[_C.Guard, list[frozenset[str] | None]]:
-    """Watch every tensor the graph reads, every buffer, every submodule entry and every training flag.
+    """Watch every tensor the graph reads, every buffer, every submodule entry, every training flag, and that no module
+    has hooks, which must run at each call.
 
     A training step writes running statistics without counting a version; num_batches_tracked beside them does count, so
     a change of any buffer stands for all buffers of its module.
@@ -187,6 +188,9 @@ def _watch(model: nn.Module, graph: Graph) -> tuple[_C.Guard, list[frozenset[str
     for module in model.modules():
         guard.watch_item(module.__dict__, "training", module.training)
         watched.append(None)
+        for hooks in (module._forward_hooks, module._forward_pre_hooks):
+            guard.watch_empty(hooks)
+            watched.append(None)
         for key, child in module._modules.items():
             guard.watch_item(module._modules, key, child)
             watched.append(None)

@@ -127,3 +127,19 @@ def test_to_another_dtype_and_back() -> None:
         assert opt(x.double()).dtype == torch.float64
         opt.float()
         assert error(opt(x), truth(net, x)) <= 1e-5
+
+
+@pytest.mark.parametrize("register", ["register_forward_hook", "register_forward_pre_hook"])
+def test_a_hook_set_on_a_submodule_later_runs_and_may_be_taken_off_again(register: str) -> None:
+    net = settle(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 1)))
+    fast, x, seen = pycnn.optimize(net), torch.randn(1, 3, 8, 8), []
+    with torch.inference_mode():
+        expected = fast(x)
+        assert not seen
+        handle = getattr(net[1], register)(lambda module, *_: seen.append(module))
+        for calls in (1, 2):
+            assert torch.allclose(fast(x), expected, atol=1e-5)
+            assert seen == [net[1]] * calls
+        handle.remove()
+        assert torch.equal(fast(x), expected)
+    assert len(seen) == 2

@@ -30,19 +30,22 @@ long long pointer_of(PyObject* tensor) {
 }  // namespace
 
 void Guard::watch_item(py::dict holder, py::str key, py::object value) {
-  items_.push_back({std::move(holder), std::move(key), std::move(value), false, 0, 0});
+  items_.push_back({std::move(holder), std::move(key), std::move(value), Item::kSame, 0, 0});
 }
 
 void Guard::watch_tensor(py::dict holder, py::str key, py::object tensor) {
   const long long version = version_of(tensor.ptr()), pointer = pointer_of(tensor.ptr());
-  items_.push_back({std::move(holder), std::move(key), std::move(tensor), true, version, pointer});
+  items_.push_back({std::move(holder), std::move(key), std::move(tensor), Item::kTensor, version, pointer});
 }
 
+void Guard::watch_empty(py::dict holder) { items_.push_back({std::move(holder), {}, {}, Item::kEmpty, 0, 0}); }
+
 bool Guard::same(const Item& item) {
+  if (item.kind == Item::kEmpty) return PyDict_Size(item.holder.ptr()) == 0;
   PyObject* now = PyDict_GetItemWithError(item.holder.ptr(), item.key.ptr());
   if (now == nullptr && PyErr_Occurred()) throw py::error_already_set();
   if (now != item.value.ptr()) return false;
-  if (!item.tensor) return true;
+  if (item.kind == Item::kSame) return true;
   return (item.version == kNoVersion || version_of(now) == item.version) && pointer_of(now) == item.pointer;
 }
 
@@ -64,6 +67,7 @@ void bind_guard(py::module_& m) {
       .def(py::init<>())
       .def("watch_item", &Guard::watch_item, py::arg("holder"), py::arg("key"), py::arg("value"))
       .def("watch_tensor", &Guard::watch_tensor, py::arg("holder"), py::arg("key"), py::arg("tensor"))
+      .def("watch_empty", &Guard::watch_empty, py::arg("holder"))
       .def("changed", &Guard::changed)
       .def("holds", &Guard::holds);
 }

@@ -1,5 +1,5 @@
-// Notices that a live model changed: a tensor or submodule replaced, edited in place, given new storage, or a training
-// flag switched. What Python would need 10 us for on 100 parameters takes about 1.
+// Notices that a live model changed: a tensor or submodule replaced, edited in place, given new storage, a training flag
+// switched, a hook set. What Python would need 10 us for on 100 parameters takes about 1.
 #pragma once
 #include <pybind11/pybind11.h>
 
@@ -13,6 +13,8 @@ class Guard {
   void watch_item(pybind11::dict holder, pybind11::str key, pybind11::object value);
   // ... and, for a tensor, its _version and data_ptr() must stay what they are now.
   void watch_tensor(pybind11::dict holder, pybind11::str key, pybind11::object tensor);
+  // `holder` must stay empty.
+  void watch_empty(pybind11::dict holder);
 
   // Indices, in the order of the watch_ calls, of what changed; empty: nothing.
   std::vector<int> changed() const;
@@ -24,7 +26,7 @@ class Guard {
     pybind11::dict holder;
     pybind11::str key;
     pybind11::object value;
-    bool tensor;
+    enum { kSame, kTensor, kEmpty } kind;
     long long version;
     long long pointer;
   };
