@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
-from pycnn.ir import Flatten, Graph, Identity, Node, Origin, Reshape, Torch, producers
+from pycnn.ir import Flatten, Graph, Identity, Node, Origin, Permute, Reshape, Torch, producers
+
+_KEEPS = (Flatten, Identity, Permute)  # what names no layer beside others
 
 
 class Layers:
@@ -21,12 +23,17 @@ class Layers:
     def __init__(self, model: nn.Module, raw: Graph, graph: Graph) -> None:
         self._leaves = {path for path, m in model.named_modules() if path and not any(m.children())}
         self._raw, self._origins = producers(raw), raw.origins
-        self._same = {**_same_values(raw), **_same_values(graph)}
+        self._same = {**_same_values(raw), **_same_values(graph), **graph.maps}
+        self._maps = graph.maps
         self._made = {self.raw_value(v) for node in graph.nodes for v in node.outputs}
 
     def raw_value(self, value: int) -> int:
-        """The value of the capture that `value` is, up to its shape; `value` itself where there is none."""
+        """The value of the capture that `value` is, up to its shape or a permute; itself where there is none."""
         return self._same.get(value, value)
+
+    def as_captured(self, value: int, tensor: Tensor) -> Tensor:
+        """The tensor of `value` with the axes, or at least the order of elements, that `raw_value(value)` has."""
+        return tensor.permute(0, 2, 3, 1) if value in self._maps else tensor
 
     def origins(self) -> dict[int, Origin]:
         """By value of the capture: the torch call that makes it, for the values that `graph` makes too."""
@@ -48,7 +55,7 @@ class Layers:
 
     def name(self, node: Node) -> str:
         """Paths of the parts, the first in full: "layer1.0.conv1 + bn1 + relu"; an op where no module is its own."""
-        parts = [part for part in self.parts(node) if not isinstance(part.op, (Identity, Flatten))]
+        parts = [part for part in self.parts(node) if not isinstance(part.op, _KEEPS)]
         if not parts:
             return self._full(node)
         first, *others = parts

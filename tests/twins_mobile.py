@@ -16,9 +16,9 @@ for i in range(1, 8):
 twin("efficientnet_v2_s", tv("efficientnet_v2_s"), size=(33, 47), trains=True)
 twin("efficientnet_v2_m", tv("efficientnet_v2_m"), slow=True)
 twin("efficientnet_v2_l", tv("efficientnet_v2_l"), slow=True)
-twin("convnext_tiny", tv("convnext_tiny"), trains=True, strict=False)
+twin("convnext_tiny", tv("convnext_tiny"), trains=True)
 for size in ("small", "base", "large"):
-    twin(f"convnext_{size}", tv(f"convnext_{size}"), slow=True, strict=False)
+    twin(f"convnext_{size}", tv(f"convnext_{size}"), slow=True)
 twin("mobilevit_xxs", of_timm("mobilevit_xxs"), trains=True, draws=False, strict=False)
 twin("mobilevit_xs", of_timm("mobilevit_xs"), slow=True, strict=False)
 twin("mobilevit_s", of_timm("mobilevit_s"), size=(75, 97), slow=True, strict=False)

@@ -12,7 +12,7 @@ from pycnn import _C
 from pycnn.compiled import Compiled, describe
 from pycnn.explain.flow import Flow
 from pycnn.explain.report import Report, StepReport
-from pycnn.ir import Arith, BatchNorm, Note, Shape, Torch
+from pycnn.ir import Arith, BatchNorm, Norm, Note, Scale, Shape, Torch
 from pycnn.planning.lowering import Step
 from pycnn.planning.program import Program, Situation, readable
 from pycnn.planning.segments import Segment, TorchStep
@@ -82,8 +82,11 @@ def _kernel_report(
     main = step.op not in COPIES
     op = node.op if step.op in _FUSING else None  # not of the copies around
     parts = [op.kind] if isinstance(op, Arith) else []
-    if getattr(op, "norms", ()) or isinstance(op, BatchNorm):
+    norms = getattr(op, "norms", ())
+    if isinstance(op, BatchNorm) or any(isinstance(norm, Norm) for norm in norms):
         parts.append("batch_norm")
+    if any(isinstance(norm, Scale) for norm in norms):
+        parts.append("scale")
     if getattr(op, "has_residual", False):
         parts.append("residual")
     if getattr(op, "act", None):

@@ -25,6 +25,13 @@ class Norm:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """y = x * factor: of each channel, a tensor of the model with that many entries, or a number."""
+
+    factor: Source | float
+
+
+@dataclass(frozen=True)
 class Conv2d(Op):
     """y = act(norms(conv2d(pad(x), weight) + bias) + residual).
 
@@ -41,7 +48,7 @@ class Conv2d(Op):
     padding: Pads = (0, 0, 0, 0)
     dilation: Int2 = (1, 1)
     groups: int = 1
-    norms: tuple[Norm, ...] = ()
+    norms: tuple[Norm | Scale, ...] = ()
     act: Act = Act()
     has_residual: bool = False
     weight_shape: tuple[int, int, int, int] | None = None
@@ -78,7 +85,7 @@ class ConvTranspose2d(Op):
     output_padding: Int2 = (0, 0)
     dilation: Int2 = (1, 1)
     groups: int = 1
-    norms: tuple[Norm, ...] = ()
+    norms: tuple[Norm | Scale, ...] = ()
     act: Act = Act()
 
     def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
@@ -123,7 +130,7 @@ class Linear(Op):
     arity: ClassVar[tuple[int, int]] = (1, 2)
     weight: Source
     bias: Source | None = None
-    norms: tuple[Norm, ...] = ()
+    norms: tuple[Norm | Scale, ...] = ()
     act: Act = Act()
     has_residual: bool = False
 

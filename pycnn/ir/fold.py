@@ -1,4 +1,4 @@
-"""Batch norm folded into the weight before it, in fp64, rounded to fp32 once."""
+"""Batch norm and scales folded into the weight before them, in fp64, rounded to fp32 once."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .ops import Conv2d, ConvTranspose2d, Linear
-from .source import TensorTable
+from .ops import Conv2d, ConvTranspose2d, Linear, Scale
+from .source import Source, TensorTable
 
 
 def folded_weight(
@@ -29,6 +29,10 @@ def folded_weight(
     scale = torch.ones(k, dtype=torch.float64, device=weight.device)
     b = torch.zeros_like(scale) if bias is None else bias.double()
     for norm in op.norms:
+        if isinstance(norm, Scale):
+            factor = _factor(norm, tensors)
+            scale, b = scale * factor, b * factor
+            continue
         factor = (tensors[norm.var].detach().double() + norm.eps).rsqrt()
         if norm.weight is not None:
             factor = factor * tensors[norm.weight].detach().double()
@@ -42,6 +46,12 @@ def folded_weight(
     else:
         scale = scale.reshape(-1, *[1] * (weight.dim() - 1))
     return _scaled(weight, scale), b.to(weight.dtype)
+
+
+def _factor(scale: Scale, tensors: TensorTable) -> Tensor | float:
+    if isinstance(scale.factor, Source):
+        return tensors[scale.factor].detach().double().reshape(-1)
+    return scale.factor
 
 
 def _scaled(weight: Tensor, scale: Tensor) -> Tensor:

@@ -64,6 +64,7 @@ class Graph:
     `layout_read`: code asked for strides or contiguity.  `aliased`: outputs that share memory with an input, a tensor
     of the model or an earlier output; the nodes between are Torch ops with `view` set and must see the real tensors.
     `origins`: the torch call that makes a value, where there is one.
+    `maps`: a map [n, c, h, w] that a pass made -> the value [n, h, w, c] that it is with its channels first.
     `same_shape`: value that a pass removed -> value of the same shape, for Dims that still name the former.
     """
 
@@ -82,6 +83,7 @@ class Graph:
     same_shape: Mapping[int, int] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
     origins: Mapping[int, Origin] = field(default_factory=dict)
+    maps: Mapping[int, int] = field(default_factory=dict)
 
     def output_values(self) -> tuple[int, ...]:
         """Value ids among the outputs, in order, repeats kept."""

@@ -90,7 +90,9 @@ def _batch_norm(op: ops.BatchNorm, x: Sequence[Tensor], tensors: TensorTable) ->
 def _layer_norm(op: LayerNorm, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
     weight = None if op.weight is None else tensors[op.weight]
     bias = None if op.bias is None else tensors[op.bias]
-    return F.layer_norm(x[0], (op.c,), weight, bias, op.eps)
+    return F.layer_norm(x[0].movedim(op.axis, -1), (op.c,), weight, bias, op.eps).movedim(
+        -1, op.axis
+    )
 
 
 @run_op.register

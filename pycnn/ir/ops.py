@@ -1,6 +1,6 @@
 """All operations of the IR, from their files."""
 
-from .dense import BatchNorm, Conv2d, ConvTranspose2d, Linear, Norm
+from .dense import BatchNorm, Conv2d, ConvTranspose2d, Linear, Norm, Scale
 from .movement import Concat, Flatten, Identity, Pad, Permute, Rearrange, Reshape, Slice
 from .op import Act, Int2, Mode, Op, Pads, Ref, Torch
 from .pointwise import Add, Arith, Elementwise
@@ -30,6 +30,7 @@ __all__ = [
     "Rearrange",
     "Ref",
     "Reshape",
+    "Scale",
     "Slice",
     "Torch",
     "Upsample",

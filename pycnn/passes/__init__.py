@@ -10,17 +10,21 @@ from .drop_identity import drop_identity
 from .flatten_linear import flatten_linear
 from .fold_batch_norm import fold_batch_norm
 from .fold_pad import fold_pad
+from .fold_scale import fold_scale
 from .fuse_activation import fuse_activation
 from .fuse_movement import fuse_movement
 from .fuse_residual import fuse_residual
+from .sink_permute import sink_permute
 
 Pass = Callable[[Graph], Graph]
 
 PASSES: tuple[Pass, ...] = (
     drop_identity,
     fold_pad,
-    dead_code,  # pads that every reader took must not count as readers below
+    sink_permute,
+    dead_code,  # pads that every reader took, and permutes, must not count as readers below
     fold_batch_norm,
+    fold_scale,
     fuse_activation,
     fuse_residual,
     flatten_linear,
@@ -48,9 +52,11 @@ __all__ = [
     "flatten_linear",
     "fold_batch_norm",
     "fold_pad",
+    "fold_scale",
     "folded_weight",
     "fuse_activation",
     "fuse_movement",
     "fuse_residual",
     "run_passes",
+    "sink_permute",
 ]

@@ -25,6 +25,7 @@ class Rewriter:
         self._renamed: dict[int, int] = {}
         self._same_shape = dict(graph.same_shape)
         self._dtypes = dict(graph.dtypes)
+        self._maps = dict(graph.maps)
         self._notes: list[Note] = []
 
     @cached_property
@@ -48,6 +49,12 @@ class Rewriter:
         value = max(self._dtypes) + 1
         self._dtypes[value] = self._dtypes[like]
         return value
+
+    def new_map(self, value: int) -> int:
+        """A fresh value id for the map that `value` [n, h, w, c] is with its channels first."""
+        made = self.new_value(value)
+        self._maps[made] = value
+        return made
 
     def rename(self, removed: int, kept: int) -> None:
         """Readers of `removed` read `kept`, of the same shape, instead."""
@@ -78,7 +85,11 @@ class Rewriter:
         )
         outputs = tuple(self._final(o) if isinstance(o, int) else o for o in self.graph.outputs)
         graph = self.graph.replace(
-            nodes=nodes, outputs=outputs, same_shape=self._same_shape, dtypes=self._dtypes
+            nodes=nodes,
+            outputs=outputs,
+            same_shape=self._same_shape,
+            dtypes=self._dtypes,
+            maps=self._maps,
         )
         return graph.with_notes(self._notes)
 

@@ -18,6 +18,7 @@ from pycnn.ir import (
     Conv2d,
     ConvTranspose2d,
     Flatten,
+    LayerNorm,
     Node,
     Permute,
     Rearrange,
@@ -43,13 +44,14 @@ def propagate(
     for node in nodes:
         read = [formats[v] for v in node.inputs]
         if isinstance(node.op, Conv2d):
-            found = read[0] or (
-                node.op.weight_shape is None and is_channels_last(tensors[node.op.weight])
-            )
+            linear = node.op.weight_shape is not None  # whose result has the channels last
+            found = read[0] or linear or is_channels_last(tensors[node.op.weight])
             if node.op.has_residual:
                 found = found or read[1]
         elif isinstance(node.op, ConvTranspose2d):
             found = read[0] or is_channels_last(tensors[node.op.weight])
+        elif isinstance(node.op, LayerNorm):
+            found = node.op.axis == 1
         elif isinstance(node.op, Arith):
             out = shapes[node.outputs[0]]  # an operand that is repeated has no say
             found = all(formats[v] for v in node.inputs if shapes[v] == out)

@@ -125,7 +125,7 @@ def _upsample(op: Upsample, work: Lowering, node: Node) -> None:
 
 @lower_op.register
 def _layer_norm(op: LayerNorm, work: Lowering, node: Node) -> None:
-    x, y = work.homes[node.inputs[0]], work.homes[node.outputs[0]]
+    x, y = work.nhwc(node.inputs[0], node), work.homes[node.outputs[0]]
     params = {**fields.rows(work.shapes[node.inputs[0]], x, y), "eps": op.eps}
     work.emit("layer_norm", node, params, x, y, weighted=op.weight is not None)
 

@@ -21,6 +21,7 @@ from pycnn.ir import (
     ConvTranspose2d,
     Elementwise,
     Identity,
+    LayerNorm,
     Node,
     Pool2d,
     Shapes,
@@ -37,7 +38,7 @@ _CACHES = 0.1  # of the last cache: what a layer's operands and result must exce
 _WEIGHTS = 2.0  # of an image's operands and result: the most weights
 _BY_IMAGE = (
     *(Conv2d, ConvTranspose2d, BatchNorm, Pool2d, AdaptivePool2d, Upsample),
-    *(Add, Arith, Elementwise, Concat, Slice, Identity),
+    *(Add, Arith, Elementwise, LayerNorm, Concat, Slice, Identity),
 )
 
 

@@ -52,6 +52,8 @@ def why_torch(graph: Graph, node: Node, shapes: Shapes) -> str | None:
     rank = len(inputs[0])
     if isinstance(op, _MAPS):
         return None if rank == 4 else f"no kernel for {rank}-d inputs"
+    if isinstance(op, LayerNorm) and op.axis == 1:
+        return None if rank == 4 else f"no kernel for channels first of {rank}-d inputs"
     if isinstance(op, (Linear, LayerNorm)):
         return None if rank in (2, 3) else f"no kernel for {rank}-d inputs"
     if isinstance(op, (Add, Elementwise, Identity)):

@@ -135,7 +135,8 @@ class _Walk:
                 self.missing.append(f"{path}: the original has no tensor there to compare with")
                 continue
             own = self.reference.own_errors[raw]
-            check = _compared(path, values[v], ref, own, self.tolerance.of(own))
+            y = self.layers.as_captured(v, values[v])
+            check = _compared(path, y, ref, own, self.tolerance.of(own))
             self.checks.append(replace(check, op=kind(node), kernel=kernel))
 
 
