@@ -9,7 +9,7 @@ namespace pycnn {
 enum class Backend { kPool, kOpenMP };
 
 // Whether sleeping threads are woken. kIfAwake, for work shorter than waking takes (9 to 20 us): they share it only while
-// they spin after an earlier call; eight calls within the spinning time of one another wake them for the next.
+// they all spin after an earlier call; eight calls within the spinning time of one another wake them for the next.
 enum class Wake { kAlways, kIfAwake };
 
 using Job = void (*)(void* context, Worker worker);
