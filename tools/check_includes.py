@@ -18,7 +18,7 @@ LAYERS = ("base", "ops", "runtime")
 TORCH = ("torch/", "ATen/", "c10/", "ops/door.h")
 SHARED_DOOR = ("ops/door.h", "ops/door.cpp")
 PYTHON = ("pybind11/", "Python.h", "runtime/guard.h")
-BINDING = ("runtime/bind.cpp", "runtime/guard.h", "runtime/guard.cpp")
+BINDING = ("runtime/bind.cpp", "runtime/guard.h", "runtime/guard.cpp", "runtime/cuda/bind.cpp")
 
 
 def violation(file: PurePosixPath, name: str, root: Path) -> str | None:

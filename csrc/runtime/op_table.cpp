@@ -1,7 +1,6 @@
 #include "runtime/op_table.h"
 
 #include <stdexcept>
-#include <type_traits>
 
 #include "ops/add_act/add_act.h"
 #include "ops/arith/arith.h"
@@ -45,23 +44,10 @@ AnyKernel erase(const Kernel<P>& k) {
 
 template <class P>
 Op describe(const char* name, KernelList<P> kernels) {
-  Op op;
-  op.name = name;
+  Op op{params_type<P>(), name, {}, {}};
   for (const auto* kernel : kernels) op.kernels.push_back(erase(*kernel));
   op.choose = [kernels](const void* params, int workers) {
     return pick(kernels, *static_cast<const P*>(params), machine(), workers).name;
-  };
-  P defaults;
-  visit_fields(defaults, [&](const char* field, auto&) { op.fields.emplace_back(field); });
-  op.make_params = []() -> std::shared_ptr<void> { return std::make_shared<P>(); };
-  op.set = [](void* params, const std::string& field, double value) {
-    bool found = false;
-    visit_fields(*static_cast<P*>(params), [&](const char* candidate, auto& slot) {
-      if (field != candidate) return;
-      found = true;
-      slot = static_cast<std::decay_t<decltype(slot)>>(value);
-    });
-    if (!found) throw std::invalid_argument("no parameter named '" + field + "'");
   };
   return op;
 }

@@ -1,11 +1,11 @@
 // Every op's kernels behind one type, so that plans, tests and Python address them by name.
 #pragma once
 #include <functional>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/kernel.h"
+#include "runtime/params.h"
 
 namespace pycnn {
 
@@ -20,13 +20,10 @@ struct AnyKernel {
   void (*run)(const void* kernel, const void* params, const Ptrs&, Worker);
 };
 
-struct Op {
+struct Op : ParamsType {
   const char* name;
-  std::vector<AnyKernel> kernels;  // best first
-  std::vector<std::string> fields;
+  std::vector<AnyKernel> kernels;                                      // best first
   std::function<const char*(const void* params, int workers)> choose;  // name of the table's choice
-  std::shared_ptr<void> (*make_params)();
-  void (*set)(void* params, const std::string& field, double value);  // std::invalid_argument: no such field
 };
 
 const std::vector<Op>& op_table();

@@ -1,0 +1,51 @@
+// Runs a CUDA kernel compiled by g++ on one core: a fiber per CUDA thread, blocks one after another.
+//
+// What it checks: every access lies in shared memory or in a range of global memory that was allowed, and is aligned;
+// all threads meet at barriers and all lanes of a warp at warp operations (else: deadlock); shared memory holds NaN
+// before it is written. What it varies with the seed: the order of blocks, which warp runs ahead of the others and which
+// lane comes first, and whether a cp.async lands when it is issued or at the wait, so that a missing barrier changes the
+// result for some seed. One barrier can be dropped by name, to see that a test notices.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace pycnn::cuda::fibers {
+
+// Of the following launches. drop: a name out of sites(), or empty.
+void configure(uint64_t seed, const std::string& drop);
+// Barriers and waits passed since configure(), as "sync igemm.cu:120".
+std::vector<std::string> sites();
+
+// Global memory the kernels may touch.
+void allow(const void* begin, size_t bytes, bool writable);
+void forbid_all();
+
+// Throws std::runtime_error with a sentence when a thread does what it must not.
+void run(int64_t grid_x, int64_t grid_y, int threads, int shared_bytes, void (*body)(const void*), const void* context);
+
+// The rest is called inside a fiber.
+inline constexpr int kWarp = 32;
+struct Where {
+  int thread;
+  int64_t block_x, block_y;
+  char* shared;
+};
+extern Where here;
+
+void check_shared(const void* p, size_t bytes);
+void check_global(const void* p, size_t bytes, bool write);
+
+// False: this site is the dropped one.
+bool site(const char* kind, const char* file, int line);
+void block_barrier();
+// Waits until every lane of the warp has come with its slot; the last to come runs combine over all slots.
+using Combine = void (*)(void* const* slots);
+void warp_exchange(Combine combine, void* slot);
+
+void async_copy(void* to, const void* from, int bytes);
+void async_commit();
+void async_wait(int flying);
+
+}  // namespace pycnn::cuda::fibers

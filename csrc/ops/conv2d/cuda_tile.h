@@ -1,0 +1,235 @@
+// The convolution as a product on tensor cores: rows are output pixels, columns output channels, the reduction runs over
+// taps and, inside a tap, over pieces of 16 bytes of input channels.
+//
+// A block computes kBlockM pixels x kBlockN channels of one group. Tiles of 64 bytes of the reduction travel through
+// kStages buffers by cp.async; one barrier a tile. Pixels outside the map, channels past the last and pieces past the
+// reduction are zeros in shared memory. The epilogue turns each warp's sums around in shared memory, 16 rows at a time,
+// so that residual and y move in 16-byte pieces; sums, bias, residual and activation are fp32.
+#pragma once
+#include "base/cuda/elements.h"
+#include "base/cuda/mma.h"
+#include "ops/conv2d/conv2d.h"
+
+namespace pycnn::cuda {
+
+// How a piece of x is fetched.
+enum class Gather {
+  kPieces,    // one cp.async: strides, first channels and addresses are multiples of 16 bytes
+  kElements,  // element by element: any stride, any first channel
+  kRow,       // a tap is a whole row of the window, kw * c elements side by side: ldx == c, dw == 1, one group
+};
+
+struct ConvArgs {
+  const void *x, *residual, *w;
+  const float* bias;
+  void* y;
+  int64_t ldx, ldr, ldy;
+  int64_t w_group, w_row;      // elements of packed weights
+  int pixels, h, width, c, k;  // c, k: of one group
+  int kw, oh, ow, sh, sw, ph, pw, dh, dw;
+  int taps, tap_elements, tap_pieces;
+  int tiles, n_tiles;  // of the reduction; of output channels
+  int wide_r, wide_y;  // 16-byte pieces of residual and y are aligned
+  Act act;
+  float act_param;
+};
+
+template <Math kMath_, Gather kGather_, int kBlockM_, int kBlockN_, int kWarpM_, int kWarpN_, int kStages_>
+struct ConvTile {
+  static constexpr Math kMath = kMath_;
+  static constexpr Gather kGather = kGather_;
+  static constexpr int kBlockM = kBlockM_, kBlockN = kBlockN_, kWarpM = kWarpM_, kWarpN = kWarpN_, kStages = kStages_;
+  static constexpr int kWarpsN = kBlockN / kWarpN;
+  static constexpr int kThreads = kBlockM / kWarpM * kWarpsN * 32;
+  static constexpr int kTileElements = kRowBytes / static_cast<int>(sizeof(typename Storage<kMath>::Type));
+  static constexpr int kStageBytes = (kBlockM + kBlockN) * kRowBytes;
+  static constexpr int kTurnLd = kWarpN + 4;  // fp32; 4 more than the row, against bank conflicts
+  static constexpr int kTurnBytes = kThreads / 32 * 16 * kTurnLd * 4;
+  static constexpr int kShared = kStages * kStageBytes > kTurnBytes ? kStages * kStageBytes : kTurnBytes;
+  static constexpr int kRowsAPass = kThreads / kRowPieces;  // rows of a tile that the block loads at once
+  static constexpr int kPassesA = kBlockM / kRowsAPass;
+  static constexpr int kPassesB = (kBlockN + kRowsAPass - 1) / kRowsAPass;
+  static_assert(kBlockM % kRowsAPass == 0);
+};
+
+// One thread's share of the gather: piece `piece` of rows thread / 4 + i * kRowsAPass, tile after tile.
+template <class Tile>
+struct ConvSource {
+  using T = typename Storage<Tile::kMath>::Type;
+  static constexpr int kElements = kPiece<T>;
+
+  int64_t offset[Tile::kPassesA];              // of the window's first element, which may lie outside the map
+  int iy[Tile::kPassesA], ix[Tile::kPassesA];  // of the window's first pixel
+  int i = 0, j = 0, first = 0;                 // the tap, and the element inside it, of this thread's piece
+
+  PYCNN_DEVICE void start(const ConvArgs& a, int first_pixel, int channel) {
+#pragma unroll
+    for (int pass = 0; pass < Tile::kPassesA; ++pass) {
+      const int pixel = first_pixel + thread() / kRowPieces + pass * Tile::kRowsAPass;
+      const int ox = pixel % a.ow, oy = pixel / a.ow % a.oh;
+      const int64_t n = pixel / a.ow / a.oh;
+      iy[pass] = pixel < a.pixels ? oy * a.sh - a.ph : -(1 << 30);
+      ix[pass] = ox * a.sw - a.pw;
+      offset[pass] = ((n * a.h + oy * a.sh - a.ph) * a.width + ix[pass]) * a.ldx + channel;
+    }
+    first = thread() % kRowPieces * kElements;
+    carry(a);
+  }
+
+  PYCNN_DEVICE void advance(const ConvArgs& a) {
+    first += Tile::kTileElements;
+    carry(a);
+  }
+
+  PYCNN_DEVICE void carry(const ConvArgs& a) {
+    const int length = a.tap_pieces * kElements;
+    while (first >= length) {
+      first -= length;
+      if (Tile::kGather == Gather::kRow || ++j == a.kw) j = 0, ++i;
+    }
+  }
+
+  PYCNN_DEVICE void fetch(const ConvArgs& a, char* tile) const {
+    const T* x = static_cast<const T*>(a.x);
+    const bool in_window = (Tile::kGather == Gather::kRow ? i : i * a.kw + j) < a.taps;
+    const int64_t tap = (static_cast<int64_t>(i) * a.dh * a.width + j * a.dw) * a.ldx + first;
+    int count = a.tap_elements - first;
+    if (count > kElements) count = kElements;
+#pragma unroll
+    for (int pass = 0; pass < Tile::kPassesA; ++pass) {
+      char* to = tile + place(thread() / kRowPieces + pass * Tile::kRowsAPass, thread() % kRowPieces);
+      const int y = iy[pass] + i * a.dh;
+      bool inside = in_window && y >= 0 && y < a.h;
+      const T* from = x + (offset[pass] + tap);
+      if constexpr (Tile::kGather == Gather::kRow) {
+        fetch_elements(from, to, inside ? -ix[pass] * a.c - first : kElements,
+                       min_of(count, (a.width - ix[pass]) * a.c - first));
+      } else {
+        const int xx = ix[pass] + j * a.dw;
+        inside = inside && xx >= 0 && xx < a.width;
+        if constexpr (Tile::kGather == Gather::kPieces) {
+          cp_async16(to, inside ? from : x, inside ? count * static_cast<int>(sizeof(T)) : 0);
+        } else {
+          fetch_elements(from, to, 0, inside ? count : 0);
+        }
+      }
+    }
+  }
+
+  PYCNN_DEVICE static int min_of(int a, int b) { return a < b ? a : b; }
+
+  // Elements begin <= e < end of the piece, zeros elsewhere.
+  PYCNN_DEVICE static void fetch_elements(const T* from, char* to, int begin, int end) {
+    Vec16 piece{};
+#pragma unroll
+    for (int e = 0; e < kElements; ++e) {
+      if (e < begin || e >= end) continue;
+      const T v = load(from + e);
+      if constexpr (sizeof(T) == 4) {
+        piece.word[e] = float_bits(v);
+      } else {
+        piece.word[e / 2] |= static_cast<uint32_t>(v.bits) << e % 2 * 16;
+      }
+    }
+    shared_store16(to, piece);
+  }
+};
+
+// Rows of weights are whole tiles: only the channel can be past the end.
+template <class Tile>
+PYCNN_DEVICE void fetch_weights(const ConvArgs& a, int first_channel, int group, int tile_index, char* tile) {
+  using T = typename Storage<Tile::kMath>::Type;
+  const T* w = static_cast<const T*>(a.w) + group * a.w_group + static_cast<int64_t>(tile_index) * Tile::kTileElements;
+#pragma unroll
+  for (int pass = 0; pass < Tile::kPassesB; ++pass) {
+    const int row = thread() / kRowPieces + pass * Tile::kRowsAPass;
+    if (Tile::kBlockN % Tile::kRowsAPass != 0 && row >= Tile::kBlockN) continue;
+    const bool inside = first_channel + row < a.k;
+    const T* from = w + (inside ? (first_channel + row) * a.w_row : 0) + thread() % kRowPieces * kPiece<T>;
+    cp_async16(tile + place(row, thread() % kRowPieces), from, inside ? 16 : 0);
+  }
+}
+
+// The sums of one warp, whose first is (first_pixel, first_channel); `turn` is the warp's own shared memory.
+template <class Tile>
+PYCNN_DEVICE void conv_epilogue(const ConvArgs& a, const float (&acc)[Tile::kWarpM / 16][Tile::kWarpN / 8][4],
+                                char* turn, int first_pixel, int first_channel) {
+  using T = typename Storage<Tile::kMath>::Type;
+  constexpr int kElements = kPiece<T>, kPieces = Tile::kWarpN / kElements;
+  const int lane = thread() % 32, base = static_cast<int>(block_y()) * a.k;
+  float* rows = reinterpret_cast<float*>(turn);
+#pragma unroll
+  for (int i = 0; i < Tile::kWarpM / 16; ++i) {
+    if (i > 0) sync_warp();
+#pragma unroll
+    for (int j = 0; j < Tile::kWarpN / 8; ++j)
+#pragma unroll
+      for (int v = 0; v < 4; ++v)
+        shared_store(rows + (lane / 4 + v / 2 * 8) * Tile::kTurnLd + j * 8 + lane % 4 * 2 + v % 2, acc[i][j][v]);
+    sync_warp();
+#pragma unroll
+    for (int item = lane; item < 16 * kPieces; item += 32) {
+      const int64_t pixel = first_pixel + i * 16 + item / kPieces;
+      const int channel = first_channel + item % kPieces * kElements;
+      const int count = a.k - channel < kElements ? a.k - channel : kElements;
+      if (pixel >= a.pixels || count <= 0) continue;
+      float v[kElements], r[kElements];
+#pragma unroll
+      for (int e = 0; e < kElements; e += 4) {
+        const Vec16 quarter = shared_load16(rows + item / kPieces * Tile::kTurnLd + item % kPieces * kElements + e);
+#pragma unroll
+        for (int f = 0; f < 4; ++f) v[e + f] = bits_float(quarter.word[f]);
+      }
+      if (a.bias)
+#pragma unroll
+        for (int e = 0; e < kElements; ++e)
+          if (e < count) v[e] += load(a.bias + base + channel + e);
+      if (a.residual) {
+        load_piece(static_cast<const T*>(a.residual) + pixel * a.ldr + base + channel, count,
+                   a.wide_r && count == kElements, r);
+#pragma unroll
+        for (int e = 0; e < kElements; ++e) v[e] += r[e];
+      }
+      activate(v, a.act, a.act_param);
+      store_piece(static_cast<T*>(a.y) + pixel * a.ldy + base + channel, count, a.wide_y && count == kElements, v);
+    }
+  }
+}
+
+template <class Tile>
+PYCNN_GLOBAL(Tile::kThreads)
+conv2d_tile(ConvArgs a) {
+  const int first_pixel = static_cast<int>(block_x() / a.n_tiles) * Tile::kBlockM;
+  const int first_channel = static_cast<int>(block_x() % a.n_tiles) * Tile::kBlockN;
+  const int group = static_cast<int>(block_y()), warp = thread() / 32;
+  const int warp_row = warp / Tile::kWarpsN * Tile::kWarpM, warp_column = warp % Tile::kWarpsN * Tile::kWarpN;
+  ConvSource<Tile> source;
+  source.start(a, first_pixel, group * a.c);
+  float acc[Tile::kWarpM / 16][Tile::kWarpN / 8][4] = {};
+
+  // Tile t lives in stage t % kStages; kStages - 1 tiles fly ahead of the one that is multiplied.
+  const auto fetch = [&](int tile) {
+    if (tile < a.tiles) {
+      char* stage = shared() + tile % Tile::kStages * Tile::kStageBytes;
+      source.fetch(a, stage);
+      fetch_weights<Tile>(a, first_channel, group, tile, stage + Tile::kBlockM * kRowBytes);
+      source.advance(a);
+    }
+    cp_async_commit();
+  };
+#pragma unroll
+  for (int tile = 0; tile < Tile::kStages - 1; ++tile) fetch(tile);
+  for (int tile = 0; tile < a.tiles; ++tile) {
+    cp_async_wait<Tile::kStages - 2>();
+    sync();  // everyone's copies of this tile have landed, and the stage fetched next has been read by all
+    fetch(tile + Tile::kStages - 1);
+    const char* stage = shared() + tile % Tile::kStages * Tile::kStageBytes;
+    multiply_rows<Tile::kMath, Tile::kWarpM, Tile::kWarpN>(acc, stage, warp_row, stage + Tile::kBlockM * kRowBytes,
+                                                           warp_column);
+  }
+  sync();
+  conv_epilogue<Tile>(a, acc, shared() + warp * 16 * Tile::kTurnLd * 4, first_pixel + warp_row,
+                      first_channel + warp_column);
+}
+
+}  // namespace pycnn::cuda

@@ -1,0 +1,8 @@
+#include "ops/conv2d/cuda.h"
+#include "ops/conv2d/cuda_launch.h"
+
+namespace pycnn::cuda {
+
+PYCNN_CONV2D_CUDA(bf16, Math::kBf16, 64)
+
+}  // namespace pycnn::cuda

@@ -1,0 +1,31 @@
+// Every CUDA kernel behind one type, addressed by name.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "base/cuda/kernel.h"
+#include "runtime/params.h"
+
+namespace pycnn::cuda {
+
+struct AnyKernel {
+  const char* name;
+  Dtype dtype;
+  const void* kernel;
+  const char* (*why_not)(const void* kernel, const void* params);
+  int64_t (*packed_bytes)(const void* kernel, const void* params);
+  void (*pack)(const void* kernel, const void* params, const float* w, void* packed);
+  const char* (*launch)(const void* kernel, const void* params, const Ptrs&, Stream);
+};
+
+struct Op : ParamsType {
+  const char* name;
+  std::vector<AnyKernel> kernels;
+};
+
+const std::vector<Op>& op_table();
+// std::invalid_argument: no such op, no such kernel.
+const Op& find_op(const std::string& name);
+const AnyKernel& find_kernel(const Op& op, const std::string& name);
+
+}  // namespace pycnn::cuda
