@@ -84,6 +84,19 @@ const float* read_vector(const char* op, const char* name, const std::optional<T
   return floats(keep);
 }
 
+int64_t last_rows(const Tensor& x) {
+  const int64_t last = x.dim() - 1;
+  if (x.size(last) > 1 && x.stride(last) != 1) return 0;
+  int64_t ld = 0, expected = 0;
+  for (int64_t d = last - 1; d >= 0; --d) {
+    if (x.size(d) == 1) continue;
+    if (ld == 0) ld = expected = x.stride(d);
+    if (x.stride(d) != expected || ld < x.size(last)) return 0;
+    expected *= x.size(d);
+  }
+  return ld == 0 ? x.size(last) : ld;
+}
+
 int workers_for(double work) {
   const int threads = static_cast<int>(torch::stable::get_num_threads());
   const int most = threads < machine().cores ? threads : machine().cores;

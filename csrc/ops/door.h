@@ -49,6 +49,9 @@ struct Rows {
 };
 Rows rows_along(const Tensor& x, const Tensor& y);
 
+// Elements from row to row of the last dimension, or 0 if the rows do not lie at one distance.
+int64_t last_rows(const Tensor& x);
+
 // Threads for `work` multiply-adds or moved floats: one below ~20 us of work.
 int workers_for(double work);
 

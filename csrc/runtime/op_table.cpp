@@ -4,16 +4,21 @@
 
 #include "ops/add_act/add_act.h"
 #include "ops/arith/arith.h"
+#include "ops/attention/attention.h"
 #include "ops/concat/concat.h"
 #include "ops/conv2d/conv2d.h"
 #include "ops/conv_transpose2d/conv_transpose2d.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/global_pool/global_pool.h"
+#include "ops/group_norm/group_norm.h"
 #include "ops/layer_norm/layer_norm.h"
 #include "ops/layout/layout.h"
 #include "ops/linear/linear.h"
+#include "ops/local_response_norm/local_response_norm.h"
 #include "ops/pool2d/pool2d.h"
 #include "ops/rearrange/rearrange.h"
+#include "ops/softmax/softmax.h"
+#include "ops/timestep_embedding/timestep_embedding.h"
 #include "ops/upsample/upsample.h"
 
 namespace pycnn {
@@ -62,7 +67,9 @@ const std::vector<Op>& op_table() {
       describe("concat", concat_kernels()),         describe("layout", layout_kernels()),
       describe("arith", arith_kernels()),           describe("upsample", upsample_kernels()),
       describe("layer_norm", layer_norm_kernels()), describe("conv_transpose2d", conv_transpose2d_kernels()),
-      describe("rearrange", rearrange_kernels()),
+      describe("rearrange", rearrange_kernels()),   describe("group_norm", group_norm_kernels()),
+      describe("softmax", softmax_kernels()),       describe("local_response_norm", local_response_norm_kernels()),
+      describe("attention", attention_kernels()),   describe("timestep_embedding", timestep_embedding_kernels()),
   };
   return table;
 }

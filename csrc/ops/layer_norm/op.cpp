@@ -9,20 +9,6 @@ namespace {
 using door::Tensor;
 constexpr const char* kOp = "layer_norm";
 
-// Elements from row to row of the last dimension, or 0 if the rows do not lie at one distance.
-int64_t row_stride(const Tensor& x) {
-  const int64_t last = x.dim() - 1;
-  if (x.size(last) > 1 && x.stride(last) != 1) return 0;
-  int64_t ld = 0, expected = 0;
-  for (int64_t d = last - 1; d >= 0; --d) {
-    if (x.size(d) == 1) continue;
-    if (ld == 0) ld = expected = x.stride(d);
-    if (x.stride(d) != expected || ld < x.size(last)) return 0;
-    expected *= x.size(d);
-  }
-  return ld == 0 ? x.size(last) : ld;
-}
-
 Tensor layer_norm(const Tensor& x, std::optional<Tensor> weight, std::optional<Tensor> bias, double eps,
                   std::string kernel_name) {
   door::check_float_cpu(kOp, "x", x, x.dim());
@@ -37,7 +23,7 @@ Tensor layer_norm(const Tensor& x, std::optional<Tensor> weight, std::optional<T
   if (y.numel() == 0) return y;
 
   Tensor rows = x;
-  p.ldx = row_stride(x);
+  p.ldx = door::last_rows(x);
   if (p.ldx == 0) rows = torch::stable::contiguous(x), p.ldx = p.c;
   p.pixels = x.numel() / p.c;
   ptrs.x = door::floats(rows), ptrs.y = door::mutable_floats(y);

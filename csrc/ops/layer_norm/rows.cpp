@@ -2,32 +2,11 @@
 // depends on c alone.
 #include <cmath>
 
-#include "base/simd/gemm.h"
-#include "base/simd/vec.h"
+#include "base/simd/reduce.h"
 #include "ops/layer_norm/simd.h"
 
 namespace pycnn::PYCNN_ISA_NS {
 namespace {
-
-// Sum over a row of f(x): four sums of vectors, then the lanes, then what is left of the row.
-template <class F>
-PYCNN_INLINE float sum_row(const float* x, int64_t n, F f) {
-  Vec sums[4] = {};
-  int64_t i = 0;
-  for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) sums[v] += f(load(x + i + v * kLanes));
-  }
-  for (; i + kLanes <= n; i += kLanes) sums[0] += f(load(x + i));
-  Vec all = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-  int64_t lanes = kLanes;
-  float sum = 0;
-  for (int64_t lane = 0; lane < lanes; ++lane) sum += all[lane];
-  if (i == n) return sum;
-  all = f(load_first(x + i, n - i));
-  for (int64_t lane = 0; lane < n - i; ++lane) sum += all[lane];
-  return sum;
-}
 
 void row(const LayerNormParams& p, const Ptrs& ptrs, const float* x, float* y) {
   const float count = static_cast<float>(p.c);

@@ -1,0 +1,27 @@
+// Sums over rows, in an order that depends on the length alone.
+#pragma once
+#include "base/simd/vec.h"
+
+namespace pycnn::PYCNN_ISA_NS {
+
+PYCNN_INLINE float sum_lanes(Vec v, int64_t lanes) {
+  float sum = 0;
+  for (int64_t lane = 0; lane < lanes; ++lane) sum += v[lane];
+  return sum;
+}
+
+// Sum over a row of f(x): four sums of vectors, then the lanes, then what is left of the row.
+template <class F>
+PYCNN_INLINE float sum_row(const float* x, int64_t n, F f) {
+  Vec sums[4] = {};
+  int64_t i = 0;
+  for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) sums[v] += f(load(x + i + v * kLanes));
+  }
+  for (; i + kLanes <= n; i += kLanes) sums[0] += f(load(x + i));
+  const float sum = sum_lanes((sums[0] + sums[1]) + (sums[2] + sums[3]), kLanes);
+  return i == n ? sum : sum + sum_lanes(f(load_first(x + i, n - i)), n - i);
+}
+
+}  // namespace pycnn::PYCNN_ISA_NS
