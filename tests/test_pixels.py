@@ -2,26 +2,11 @@
 
 import pytest
 import torch
-from diffusers.models.embeddings import get_timestep_embedding
 
 import pycnn
-from pycnn.blocks import AttentionBlock, timestep_embedding
+from pycnn.blocks import AttentionBlock
 
 TINY = {"channels": (8, 16), "attention": (False, True), "groups": 4, "head_width": 8}
-
-
-@pytest.mark.parametrize("cosine_first", [True, False])
-@pytest.mark.parametrize("shift", [0.0, 1.0])
-def test_timestep_embedding_is_diffusers(cosine_first, shift):
-    steps = torch.tensor([0, 1, 37, 999])
-    expected = get_timestep_embedding(
-        steps, 10, flip_sin_to_cos=cosine_first, downscale_freq_shift=shift
-    )
-    assert torch.equal(
-        timestep_embedding(steps, 10, cosine_first=cosine_first, shift=shift), expected
-    )
-    with pytest.raises(ValueError, match="width=7 must be even"):
-        timestep_embedding(steps, 7)
 
 
 def test_a_time_step_is_an_int_or_a_tensor_of_one_or_n():

@@ -54,10 +54,9 @@ def test_outputs_are_the_references(name):
     mine, plain, inputs = pair(name)
     with torch.inference_mode():
         found, expected = leaves(mine(*inputs)), leaves(plain(*inputs))
-        fast = pycnn.optimize(mine, strict=TWINS[name].strict)
+        fast = pycnn.optimize(mine, strict=True)
         optimised = leaves(fast(*inputs))
-        if TWINS[name].strict:
-            assert pycnn.explain(fast, *inputs).fallbacks == ()
+        assert pycnn.explain(fast, *inputs).fallbacks == ()
     references = [
         t.clone() for t in leaves(truth(plain, *inputs))
     ]  # last: it doubles the memory needed
@@ -126,7 +125,7 @@ def test_backbone_maps_are_the_networks_own(name):
     assert len(maps) == len(seen)
     assert all(torch.equal(a, b) for a, b in zip(maps, seen, strict=True))
     with torch.inference_mode():
-        eager, quick = backbone(x), pycnn.optimize(backbone, strict=TWINS[name].strict)(x)
+        eager, quick = backbone(x), pycnn.optimize(backbone, strict=True)(x)
     for y, z, reference in zip(eager, quick, maps, strict=True):
         assert error(y, reference.double()) <= 1e-4  # of two fp32 results
         assert error(z, reference.double()) <= 2e-4

@@ -36,7 +36,6 @@ class Twin:
         extra: further positional inputs of the forward, such as a timestep.
         draws: it draws its initial values in the order of the reference, so that the same seed gives the same network;
             where it does not, their statistics are compared.
-        strict: every step of the optimised network runs a kernel of ours.
     """
 
     make: Callable[..., nn.Module]
@@ -46,7 +45,6 @@ class Twin:
     options: dict[str, Any] = field(default_factory=dict)
     extra: tuple[Any, ...] = ()
     draws: bool = True
-    strict: bool = True
 
 
 TWINS: dict[str, Twin] = {}

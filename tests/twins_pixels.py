@@ -30,7 +30,7 @@ def ddpm() -> UNet2DModel:
 
 twin(
     "diffusion_unet", ddpm, size=(16, 24), trains=True,
-    extra=(torch.tensor([3, 500, 999]),), strict=False,
+    extra=(torch.tensor([3, 500, 999]),),
 )  # fmt: skip
 
 

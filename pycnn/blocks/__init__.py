@@ -10,9 +10,16 @@ from pycnn.blocks.diffusion import (
     ResidualBlock,
     TimestepEmbedding,
     Upsample,
-    timestep_embedding,
 )
-from pycnn.blocks.fused import FusedSequential, concat, fused, fused_add, gated, plain_torch
+from pycnn.blocks.fused import (
+    FusedSequential,
+    attended,
+    concat,
+    fused,
+    fused_add,
+    gated,
+    plain_torch,
+)
 from pycnn.blocks.inception import BasicConv2d, InceptionBlock
 from pycnn.blocks.inverted_residual import FusedInvertedResidual, InvertedResidual
 from pycnn.blocks.pyramid import FeaturePyramid
@@ -20,6 +27,7 @@ from pycnn.blocks.residual import BasicBlock, Bottleneck, Shape
 from pycnn.blocks.squeeze_excite import SqueezeExcite
 from pycnn.blocks.stochastic_depth import StochasticDepth
 from pycnn.blocks.up import UpBlock
+from pycnn.ops import timestep_embedding
 
 __all__ = [
     "ASPP",
@@ -47,6 +55,7 @@ __all__ = [
     "Transition",
     "UpBlock",
     "Upsample",
+    "attended",
     "concat",
     "divisible",
     "fused",

@@ -5,38 +5,10 @@
 
 from __future__ import annotations
 
-import math
-
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pycnn.blocks.fused import fused, fused_add
-
-
-def timestep_embedding(
-    steps: Tensor, width: int, *, cosine_first: bool = False, shift: float = 0.0
-) -> Tensor:
-    """Sines and cosines of the time steps at geometrically falling frequencies: [n] -> [n, width], fp32.
-
-    Column i of each half is sin or cos of t * 10000^(-i / (width/2 - shift)).
-
-    Args:
-        steps: time steps, of any real dtype.
-        width: even.
-        cosine_first: which half comes first.
-        shift: of the exponent's denominator, below width/2.
-
-    Raises:
-        ValueError: width is odd or not positive.
-    """
-    if width < 2 or width % 2:
-        raise ValueError(f"timestep_embedding: width={width} must be even and positive")
-    half = width // 2
-    exponents = -math.log(10000) * torch.arange(half, dtype=torch.float32, device=steps.device)
-    angles = steps[:, None].float() * torch.exp(exponents / (half - shift))[None]
-    halves = [torch.sin(angles), torch.cos(angles)]
-    return torch.cat(halves[::-1] if cosine_first else halves, dim=1)
+from pycnn.blocks.fused import attended, fused, fused_add
 
 
 class TimestepEmbedding(nn.Module):
@@ -102,7 +74,7 @@ class ResidualBlock(nn.Module):
 class AttentionBlock(nn.Module):
     """x + attention(norm(x)), each pixel looking at all others: [n, channels, h, w] -> the same shape.
 
-    Torch's scaled_dot_product_attention, on [n, heads, h w, channels / heads].
+    `ops.attention` on [n, h w, channels].
     Keys "group_norm.*", "to_q.*", "to_k.*", "to_v.*", "to_out.0.*".
 
     Args:
@@ -131,13 +103,9 @@ class AttentionBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         n, c, h, w = x.shape
         pixels = fused(x.reshape(n, c, h * w), self.group_norm).transpose(1, 2)
-        q, k, v = (
-            fused(pixels, layer).reshape(n, h * w, self.heads, c // self.heads).transpose(1, 2)
-            for layer in (self.to_q, self.to_k, self.to_v)
-        )
-        y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, h * w, c)
-        y = fused(y, self.to_out[0]).transpose(1, 2).reshape(n, c, h, w)
-        return y + x
+        q, k, v = (fused(pixels, layer) for layer in (self.to_q, self.to_k, self.to_v))
+        y = fused(attended(q, k, v, self.heads), self.to_out[0])
+        return y.transpose(1, 2).reshape(n, c, h, w) + x
 
 
 class Downsample(nn.Module):

@@ -7,6 +7,7 @@ Layers are looked at when they are called, so a replaced one (`net.maxpool = nn.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pycnn import ops
+from pycnn.ops.attention import reference as attention_reference
 
 ACTIVATIONS: dict[type[nn.Module], str] = {
     nn.Identity: "none",
@@ -90,7 +92,14 @@ def concat(branches: list[Tensor]) -> Tensor:
 
 def gated(x: Tensor, gate: Tensor) -> Tensor:
     """x [n, c, h, w] times gate [n, c, 1, 1]: squeeze-and-excitation's last step."""
-    return gate * x
+    return gate * x if layer_by_layer() else ops.channel_gate(x, gate)
+
+
+def attended(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+    """`ops.attention`; torch's scaled_dot_product_attention where `fused` would use torch's modules."""
+    if layer_by_layer():
+        return attention_reference(q, k, v, heads, 1 / math.sqrt(q.shape[2] // heads))
+    return ops.attention(q, k, v, heads=heads)
 
 
 class FusedSequential(nn.Sequential):
@@ -144,12 +153,16 @@ def _activation(layer: nn.Module) -> str | None:
 
 
 def _group_end(layers: tuple[nn.Module, ...], start: int) -> int:
-    """One past the last layer which joins layers[start]: conv [bn] [act], linear [act], else the layer alone."""
+    """One past the last layer that joins layers[start]: conv [bn] [act], linear or group norm [act], else one layer."""
     kind = type(layers[start])
     stop = start + 1
     if kind is nn.Conv2d and stop < len(layers) and type(layers[stop]) is nn.BatchNorm2d:
         stop += 1
-    if kind in (nn.Conv2d, nn.Linear) and stop < len(layers) and _activation(layers[stop]):
+    if (
+        kind in (nn.Conv2d, nn.GroupNorm, nn.Linear)
+        and stop < len(layers)
+        and _activation(layers[stop])
+    ):
         stop += 1
     return stop
 
@@ -167,6 +180,9 @@ def _run_group(x: Tensor, group: tuple[nn.Module, ...], residual: Tensor | None)
         return ops.conv_bn_act(x, first, bn, act, residual)
     if type(first) is nn.Linear:
         return ops.linear(x, first.weight, first.bias, act=act, residual=residual)
+    if type(first) is nn.GroupNorm and residual is None:
+        norm = (first.num_groups, first.weight, first.bias)
+        return ops.group_norm(x, *norm, eps=first.eps, act=act)
     if type(first) is nn.MaxPool2d and not first.return_indices:
         return ops.max_pool2d(
             x, first.kernel_size, first.stride, first.padding, first.dilation, first.ceil_mode
@@ -180,7 +196,7 @@ def _run_group(x: Tensor, group: tuple[nn.Module, ...], residual: Tensor | None)
         return _upsample(x, first)
     if type(first) is nn.AdaptiveAvgPool2d and first.output_size is not None:
         return ops.adaptive_avg_pool2d(x, first.output_size)
-    return _one_by_one(x, group, None)
+    return _one_by_one(x, group, residual)
 
 
 def _upsample(x: Tensor, layer: nn.Upsample) -> Tensor:

@@ -40,8 +40,9 @@ class Flow:
         found: list[Sources] = []
         for step in lowered.steps:
             sources = read(step.x, _width(step, lowered))
-            if step.residual is not None:
-                sources += read(step.residual, Rows.of(lowered.homes.shapes[step.node.inputs[1]]).c)
+            for i, home in enumerate((step.residual, step.third), start=1):
+                if home is not None:
+                    sources += read(home, Rows.of(lowered.homes.shapes[step.node.inputs[i]]).c)
             found.append(tuple(dict.fromkeys(sources)))
             written.setdefault((step.y.kind, step.y.index), []).append((step.y.offset, self._count))
             self._count += 1

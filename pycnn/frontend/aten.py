@@ -37,7 +37,7 @@ def functional(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
     return func, args, kwargs
 
 
-_PIECES = ("chunk", "split")
+_PIECES = ("chunk", "split", "unbind")
 
 
 def _slice(x: Tensor, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Called:
@@ -97,6 +97,7 @@ _REWRITTEN: dict[str, Callable[..., Called]] = {
     "convolution": _convolution,
     "layer_norm": _layer_norm,
     "group_norm": _group_norm,
+    "_softmax": lambda x, dim, half: (F.softmax, (x, dim), {}) if not half else _refuse(),
     "dropout": lambda x, p, train: (F.dropout, (x, p, train), {}),
     "dropout_": lambda x, p, train: (F.dropout, (x, p, train), {}) if not train else _refuse(),
     "pad": lambda x, pad, mode="constant", value=None: (F.pad, (x, pad, mode, value), {}),
@@ -108,4 +109,4 @@ _REWRITTEN: dict[str, Callable[..., Called]] = {
 
 
 def _refuse() -> Called:
-    raise TypeError("draws random numbers in place")
+    raise TypeError("draws random numbers in place, or changes the dtype")

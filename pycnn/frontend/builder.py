@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from ..ir import Expr, Node, Op, Shape, ShapeError, Source, TensorTable, add_guard, resolve
+from ..ir import Dim, Expr, Node, Op, Shape, ShapeError, Source, TensorTable, add_guard, resolve
+from .sizes import size_of
 
 
 class Unsupported(Exception):
@@ -41,8 +42,15 @@ class Builder:
     A converter sets `inplace` if the call's arguments ask for the result in place of the first operand.
     """
 
-    def __init__(self, tensors: TensorTable, new_id: Callable[[], int], path: str) -> None:
+    def __init__(
+        self,
+        tensors: TensorTable,
+        new_id: Callable[[], int],
+        path: str,
+        makers: Mapping[int, Node],
+    ) -> None:
         self.tensors = tensors
+        self._makers = makers  # value -> the node committed so far that makes it
         self.nodes: list[Node] = []
         self.inplace = False
         self._new_id = new_id
@@ -57,6 +65,20 @@ class Builder:
         out = Value(self._new_id(), shape, torch.float32)
         self.nodes.append(Node(op, tuple(x.id for x in inputs), (out.id,), self._path))
         return out
+
+    def size(self, x: Value, axis: int) -> int:
+        """A size as a Dim; a plain int where it is the same for every input."""
+        expr = size_of(x.id, axis, self._makers)
+        return expr if isinstance(expr, int) else Dim(x.shape[axis], expr)
+
+    def sizes(self, x: Value) -> list[int]:
+        """All sizes of x."""
+        return [self.size(x, axis) for axis in range(x.rank)]
+
+    def same(self, x: Value, axis: int) -> int:
+        """The size as a number, for every input that has it."""
+        self.guard(self.size(x, axis), "==", x.shape[axis])
+        return x.shape[axis]
 
     def guard(self, left: Expr, op: str, right: Expr) -> bool:
         """Compare two sizes; the graph then holds only where the outcome is the same."""

@@ -5,6 +5,15 @@ through the builder and returns the last value, or raises Unsupported with a sen
 of a function: torch.*, torch.nn.functional.*, Tensor.*, and the in-place ones (the trace gives the result a new value).
 """
 
-from . import activations, arith, dense, movement, pieces, pooling, rearrange
+from . import activations, arith, attention, dense, movement, pieces, pooling, rearrange
 
-__all__ = ["activations", "arith", "dense", "movement", "pieces", "pooling", "rearrange"]
+__all__ = [
+    "activations",
+    "arith",
+    "attention",
+    "dense",
+    "movement",
+    "pieces",
+    "pooling",
+    "rearrange",
+]

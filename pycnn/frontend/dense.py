@@ -8,7 +8,18 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from ..ir import BatchNorm, Conv2d, ConvTranspose2d, Dim, LayerNorm, Linear, Norm, Source
+from ..ir import (
+    BatchNorm,
+    Conv2d,
+    ConvTranspose2d,
+    Dim,
+    GroupNorm,
+    LayerNorm,
+    Linear,
+    LocalResponseNorm,
+    Norm,
+    Source,
+)
 from .builder import (
     Builder,
     Unsupported,
@@ -143,3 +154,50 @@ def layer_norm(
     for name, tensor in (("weight", weight), ("bias", bias)):
         fp32_source(g, tensor, f"layer_norm: {name}", size=c)
     return g.emit(LayerNorm(c, weight, bias, eps), x)
+
+
+@converts("group_norm", where=(F,))
+def group_norm(
+    g: Builder,
+    input: Value,
+    num_groups: int,
+    weight: Source | None = None,
+    bias: Source | None = None,
+    eps: float = 1e-5,
+) -> Value:
+    x = fp32_value(input, "group_norm: x")
+    if x.rank < 2 or isinstance(num_groups, Dim):
+        raise Unsupported(f"group_norm: {num_groups} groups of {x.rank} axes")
+    if weight is None and bias is not None:
+        raise Unsupported("group_norm: a bias without a weight is run by torch")
+    for name, tensor in (("weight", weight), ("bias", bias)):
+        fp32_source(g, tensor, f"group_norm: {name}", size=x.shape[1])
+    return g.emit(GroupNorm(num_groups, weight, bias, eps), x)
+
+
+@converts("group_norm", where=(torch,))
+def torch_group_norm(
+    g: Builder,
+    input: Value,
+    num_groups: int,
+    weight: Source | None = None,
+    bias: Source | None = None,
+    eps: float = 1e-5,
+    cudnn_enabled: bool = True,
+) -> Value:
+    return group_norm(g, input, num_groups, weight, bias, eps)
+
+
+@converts("local_response_norm", where=(F,))
+def local_response_norm(
+    g: Builder,
+    input: Value,
+    size: int,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+    k: float = 1.0,
+) -> Value:
+    x = map_value(input, "local_response_norm: x")
+    if type(size) is not int or size < 1:
+        raise Unsupported(f"local_response_norm: a window of {size} channels")
+    return g.emit(LocalResponseNorm(size, float(alpha), float(beta), float(k)), x)

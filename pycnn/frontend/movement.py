@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from ..ir import Concat, Dim, Flatten, Identity, Pad, Reshape, Size
+from ..ir import Concat, Dim, Flatten, Identity, Pad, Reshape, expr_of
 from .builder import Builder, Unsupported, Value, fp32_value
 from .table import converts
 
@@ -34,14 +34,14 @@ def reshape(g: Builder, input: Value, *shape: Any) -> Value:
 
 def _keeps_batch(g: Builder, x: Value, first: int, second: int) -> bool:
     """Whether x viewed as [first, second] is x.flatten(1): for every shape, or under a guard."""
-    n = Size(x.id, 0)
+    n = g.size(x, 0)
     if isinstance(first, Dim) and not isinstance(second, Dim) and second == -1:
-        return first.expr == n or g.guard(first, "==", Dim(x.shape[0], n))
+        return first.expr == expr_of(n) or g.guard(first, "==", n)
     if isinstance(second, Dim) or not (isinstance(first, Dim) or first == -1):
         return False
     features: int = 1
     for d in range(1, x.rank):
-        features = features * Dim(x.shape[d], Size(x.id, d))
+        features = features * g.size(x, d)
     return g.guard(features, "==", second)
 
 

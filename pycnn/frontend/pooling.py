@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 
-from ..ir import AdaptivePool2d, Dim, Flatten, Pool2d, Size, Upsample
+from ..ir import AdaptivePool2d, Flatten, Pool2d, Upsample
 from .builder import Builder, Unsupported, Value, map_value, pair
 from .table import converts
 
@@ -64,7 +64,7 @@ def adaptive_max_pool2d(
 def _adaptive(g: Builder, mode: Literal["max", "avg"], input: Value, output_size: Any) -> Value:
     x = map_value(input, f"adaptive_{mode}_pool2d: x")
     sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size, output_size)
-    oh, ow = (Dim(x.shape[d], Size(x.id, d)) if s is None else s for d, s in enumerate(sizes, 2))
+    oh, ow = (g.size(x, d) if s is None else s for d, s in enumerate(sizes, 2))
     return g.emit(AdaptivePool2d(mode, (oh, ow)), x)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from ..ir import Dim, Op, Permute, Rearrange, Reshape, Size
+from ..ir import Op, Permute, Rearrange, Reshape, Unflatten
 from .builder import Builder, Unsupported, Value, fp32_value, map_value
 from .table import converts
 
@@ -31,10 +30,19 @@ def transpose(g: Builder, input: Value, dim0: int, dim1: int) -> Value:
     return g.emit(Permute(tuple(order)), x)
 
 
+@converts("movedim", "moveaxis", where=_BOTH, may_alias=True)
+def movedim(g: Builder, input: Value, source: Any, destination: Any) -> Value:
+    x = fp32_value(input, "movedim: x")
+    pairs = [(d,) if isinstance(d, int) else tuple(d) for d in (source, destination)]
+    moved = {to % x.rank: d % x.rank for d, to in zip(*pairs, strict=True)}
+    rest = iter(d for d in range(x.rank) if d not in moved.values())
+    return g.emit(Permute(tuple(moved[d] if d in moved else next(rest) for d in range(x.rank))), x)
+
+
 @converts("unsqueeze", where=_BOTH, may_alias=True)
 def unsqueeze(g: Builder, input: Value, dim: int) -> Value:
     x = fp32_value(input, "unsqueeze: x")
-    sizes = _sizes(x)
+    sizes = g.sizes(x)
     sizes.insert(dim % (x.rank + 1), 1)
     return g.emit(Reshape(tuple(sizes)), x)
 
@@ -42,7 +50,7 @@ def unsqueeze(g: Builder, input: Value, dim: int) -> Value:
 @converts("squeeze", where=_BOTH, may_alias=True)
 def squeeze(g: Builder, input: Value, dim: int) -> Value:
     x = fp32_value(input, "squeeze: x")
-    sizes = _sizes(x)
+    sizes = g.sizes(x)
     one = g.guard(sizes[dim], "==", 1)
     if one:
         del sizes[dim]
@@ -52,18 +60,15 @@ def squeeze(g: Builder, input: Value, dim: int) -> Value:
 @converts("unflatten", where=_BOTH, may_alias=True)
 def unflatten(g: Builder, input: Value, dim: int, sizes: Any) -> Value:
     x = fp32_value(input, "unflatten: x")
-    shape, d = _sizes(x), dim % x.rank
-    known = math.prod(s for s in sizes if s != -1)
-    parts = [shape[d] // known if s == -1 else s for s in sizes]
-    return g.emit(Reshape((*shape[:d], *parts, *shape[d + 1 :])), x)
+    return g.emit(Unflatten(dim % x.rank, tuple(sizes)), x)
 
 
 @converts("channel_shuffle", where=(torch, F))
 def channel_shuffle(g: Builder, input: Value, groups: int) -> Value:
     """Channel i * (c / groups) + j goes to j * groups + i."""
     x = map_value(input, "channel_shuffle: x")
-    n, _, h, w = _sizes(x)
-    c = _channels(g, x)
+    n, _, h, w = g.sizes(x)
+    c = g.same(x, 1)
     if c % groups:
         raise Unsupported(f"channel_shuffle: groups={groups} does not divide c={c}")
     split = Reshape((n, groups, c // groups, h, w))
@@ -74,8 +79,8 @@ def channel_shuffle(g: Builder, input: Value, groups: int) -> Value:
 def pixel_shuffle(g: Builder, input: Value, upscale_factor: int) -> Value:
     """Channel (k * r + a) * r + b of pixel (y, x) goes to channel k of pixel (y * r + a, x * r + b)."""
     x, r = map_value(input, "pixel_shuffle: x"), upscale_factor
-    n, _, h, w = _sizes(x)
-    c = _channels(g, x)
+    n, _, h, w = g.sizes(x)
+    c = g.same(x, 1)
     if c % (r * r):
         raise Unsupported(f"pixel_shuffle: c={c} is no multiple of {r}**2")
     k = c // (r * r)
@@ -87,8 +92,8 @@ def pixel_shuffle(g: Builder, input: Value, upscale_factor: int) -> Value:
 def pixel_unshuffle(g: Builder, input: Value, downscale_factor: int) -> Value:
     """The inverse of pixel_shuffle."""
     x, r = map_value(input, "pixel_unshuffle: x"), downscale_factor
-    n, _, h, w = _sizes(x)
-    c = _channels(g, x)
+    n, _, h, w = g.sizes(x)
+    c = g.same(x, 1)
     if not (g.guard(h % r, "==", 0) and g.guard(w % r, "==", 0)):
         raise Unsupported(f"pixel_unshuffle: {list(x.shape[2:])} is no multiple of {r}")
     split = Reshape((n, c, h // r, r, w // r, r))
@@ -98,13 +103,3 @@ def pixel_unshuffle(g: Builder, input: Value, downscale_factor: int) -> Value:
 
 def _shuffle(g: Builder, x: Value, *moves: Op) -> Value:
     return g.emit(Rearrange(moves, keeps_format=True), x)
-
-
-def _sizes(x: Value) -> list[int]:
-    return [Dim(s, Size(x.id, d)) for d, s in enumerate(x.shape)]
-
-
-def _channels(g: Builder, x: Value) -> int:
-    """The channels, for every input that has as many."""
-    g.guard(Dim(x.shape[1], Size(x.id, 1)), "==", x.shape[1])
-    return x.shape[1]

@@ -18,7 +18,6 @@ from torch import Tensor
 from ..ir import (
     Dim,
     Node,
-    Size,
     Source,
     TensorTable,
     Torch,
@@ -57,6 +56,7 @@ class Trace:
         self.calls: dict[int, Call] = {}  # value -> the call that made it
         self.inputs: list[Tensor] = []  # twins
         self.path = ""
+        self._makers: dict[int, Node] = {}
         self.sizes_read = False
         self.layout_read = False
         self._values: dict[
@@ -123,7 +123,20 @@ class Trace:
         if value is None:
             return twin.shape
         self.sizes_read = True
-        return torch.Size([Dim(s, Size(value, d)) for d, s in enumerate(twin.shape)])
+        builder = self.builder()
+        return torch.Size(builder.sizes(Value(value, tuple(twin.shape), twin.dtype)))
+
+    def builder(self) -> Builder:
+        """For the nodes of one call."""
+        return Builder(self.tensors, self.new_id, self.path, self._makers)
+
+    def add(self, nodes: Sequence[Node]) -> None:
+        """Commit nodes of ours."""
+        self.nodes += nodes
+        for node in nodes:
+            for value in node.outputs:
+                self._makers[value] = node
+                self.dtypes[value] = torch.float32
 
     def where(self) -> str:
         return f"{self.path}: " if self.path else ""
@@ -231,16 +244,14 @@ class Trace:
 
     def _converted(self, call: Call) -> tuple[Builder, Value]:
         """What the table makes of `call`; nothing is added to the graph yet."""
-        builder = Builder(self.tensors, self.new_id, self.path)
+        builder = self.builder()
         try:
             return builder, CONVERTERS[call.func](builder, *call.args, **call.kwargs)
         except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
             raise Unsupported(f"{call.name}: {error}") from error
 
     def _commit(self, call: Call, builder: Builder, out: Value, twin: Tensor) -> None:
-        self.nodes += builder.nodes
-        for node in builder.nodes:
-            self.dtypes[node.outputs[0]] = torch.float32
+        self.add(builder.nodes)
         self.calls[out.id] = call
         self.bind(twin, out.id)
 

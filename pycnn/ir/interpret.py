@@ -11,11 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pycnn.ops.arith import apply_kind
+from pycnn.ops.attention import reference as attention
+from pycnn.ops.timestep_embedding import frequencies
+from pycnn.ops.timestep_embedding import reference as timestep_embedding
 
 from . import ops
 from .fold import folded_weight
 from .graph import Graph
-from .norms import LayerNorm
 from .shapes import infer_shapes, resolve, resolve_value
 from .source import Source, TensorTable
 from .torch_op import run_torch_op
@@ -87,12 +89,44 @@ def _batch_norm(op: ops.BatchNorm, x: Sequence[Tensor], tensors: TensorTable) ->
 
 
 @run_op.register
-def _layer_norm(op: LayerNorm, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+def _layer_norm(op: ops.LayerNorm, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
     weight = None if op.weight is None else tensors[op.weight]
     bias = None if op.bias is None else tensors[op.bias]
     return F.layer_norm(x[0].movedim(op.axis, -1), (op.c,), weight, bias, op.eps).movedim(
         -1, op.axis
     )
+
+
+@run_op.register
+def _group_norm(op: ops.GroupNorm, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    weight = None if op.weight is None else tensors[op.weight]
+    bias = None if op.bias is None else tensors[op.bias]
+    return _act(F.group_norm(x[0], op.groups, weight, bias, op.eps), op.act)
+
+
+@run_op.register
+def _local_response_norm(
+    op: ops.LocalResponseNorm, x: Sequence[Tensor], tensors: TensorTable
+) -> Tensor:
+    return F.local_response_norm(x[0], op.size, op.alpha, op.beta, op.k)
+
+
+@run_op.register
+def _softmax(op: ops.Softmax, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    return torch.softmax(x[0], op.axis)
+
+
+@run_op.register
+def _attention(op: ops.Attention, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    return attention(x[0], x[1], x[2], op.heads, op.scale)
+
+
+@run_op.register
+def _timestep_embedding(
+    op: ops.TimestepEmbedding, x: Sequence[Tensor], tensors: TensorTable
+) -> Tensor:
+    waves = frequencies(op.width, op.shift, x[0].device)
+    return timestep_embedding(x[0], waves, op.cosine_first)
 
 
 @run_op.register
@@ -141,7 +175,8 @@ def _concat(op: ops.Concat, x: Sequence[Tensor], tensors: TensorTable) -> Tensor
 
 @run_op.register
 def _slice(op: ops.Slice, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
-    return x[0].narrow(op.dim, op.start, op.stop - op.start)
+    index = (*([slice(None)] * op.dim), slice(op.start, op.stop, op.step))
+    return x[0][index]
 
 
 @run_op.register
@@ -152,6 +187,11 @@ def _flatten(op: ops.Flatten, x: Sequence[Tensor], tensors: TensorTable) -> Tens
 @run_op.register
 def _reshape(op: ops.Reshape, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
     return x[0].reshape(op.shape)
+
+
+@run_op.register
+def _unflatten(op: ops.Unflatten, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    return torch.unflatten(x[0], op.dim, op.sizes)
 
 
 @run_op.register

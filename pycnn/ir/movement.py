@@ -32,18 +32,19 @@ class Concat(Op):
 
 @dataclass(frozen=True)
 class Slice(Op):
-    """Entries start .. stop (not negative, stop excluded) along `dim` (not negative)."""
+    """Entries start, start + step .. before stop along `dim`; nothing is negative."""
 
     name: ClassVar[str] = "slice"
     dim: int
     start: int
     stop: int
+    step: int = 1
 
     def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
         x, d = shapes[0], self.dim
         if not 0 <= self.start < self.stop <= x[d]:
             raise ShapeError(f"slice: {self.start}:{self.stop} of axis {d} of {list(x)}")
-        return ((*x[:d], self.stop - self.start, *x[d + 1 :]),)
+        return ((*x[:d], len(range(self.start, self.stop, self.step)), *x[d + 1 :]),)
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,23 @@ class Reshape(Op):
 
 
 @dataclass(frozen=True)
+class Unflatten(Op):
+    """Axis `dim` (not negative) becomes axes of these sizes, of which one may be -1."""
+
+    name: ClassVar[str] = "unflatten"
+    dim: int
+    sizes: tuple[int, ...]
+
+    def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
+        x, d = shapes[0], self.dim
+        known = math.prod(s for s in self.sizes if s != -1)
+        parts = tuple(x[d] // known if s == -1 and known else s for s in self.sizes)
+        if math.prod(parts) != x[d] or -1 in parts:
+            raise ShapeError(f"unflatten: axis {d} of {list(x)} into {list(self.sizes)}")
+        return ((*x[:d], *parts, *x[d + 1 :]),)
+
+
+@dataclass(frozen=True)
 class Permute(Op):
     """Axis d of the result is axis `dims[d]` (not negative) of x."""
 
@@ -90,7 +108,7 @@ class Permute(Op):
 
 @dataclass(frozen=True)
 class Rearrange(Op):
-    """Permutes and changes of shape one after the other.
+    """Permutes, slices and changes of shape one after the other.
 
     keeps_format: torch has one function for it, whose result is channels_last where x is.
     """
@@ -103,6 +121,16 @@ class Rearrange(Op):
         for move in self.moves:
             shapes = move.infer(shapes, tensors)
         return (shapes[0],)
+
+
+MOVES = (
+    Flatten,
+    Permute,
+    Rearrange,
+    Reshape,
+    Slice,
+    Unflatten,
+)  # an order of the same elements, or of some
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,43 @@
 """All operations of the IR, from their files."""
 
+from .attention import Attention, Softmax, TimestepEmbedding
 from .dense import BatchNorm, Conv2d, ConvTranspose2d, Linear, Norm, Scale
-from .movement import Concat, Flatten, Identity, Pad, Permute, Rearrange, Reshape, Slice
+from .movement import (
+    MOVES,
+    Concat,
+    Flatten,
+    Identity,
+    Pad,
+    Permute,
+    Rearrange,
+    Reshape,
+    Slice,
+    Unflatten,
+)
+from .norms import GroupNorm, LayerNorm, LocalResponseNorm
 from .op import Act, Int2, Mode, Op, Pads, Ref, Torch
 from .pointwise import Add, Arith, Elementwise
 from .pooling import AdaptivePool2d, Pool2d, Upsample
 
 __all__ = [
+    "MOVES",
     "Act",
     "AdaptivePool2d",
     "Add",
     "Arith",
+    "Attention",
     "BatchNorm",
     "Concat",
     "Conv2d",
     "ConvTranspose2d",
     "Elementwise",
     "Flatten",
+    "GroupNorm",
     "Identity",
     "Int2",
+    "LayerNorm",
     "Linear",
+    "LocalResponseNorm",
     "Mode",
     "Norm",
     "Op",
@@ -32,6 +50,9 @@ __all__ = [
     "Reshape",
     "Scale",
     "Slice",
+    "Softmax",
+    "TimestepEmbedding",
     "Torch",
+    "Unflatten",
     "Upsample",
 ]

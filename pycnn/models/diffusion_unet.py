@@ -18,9 +18,9 @@ from pycnn.blocks.diffusion import (
     ResidualBlock,
     TimestepEmbedding,
     Upsample,
-    timestep_embedding,
 )
 from pycnn.blocks.fused import concat, fused
+from pycnn.ops import timestep_embedding
 from pycnn.registry import Family, Paper, model
 
 OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
@@ -124,7 +124,7 @@ class DiffusionUNet(nn.Module):
         groups, eps: of the group-norms; groups divides all channels.
         drop_rate: of the dropout inside the residual blocks.
         pads_both: pad both sides where resolution is halved, instead of only below and right.
-        cosine_first, shift: of `blocks.timestep_embedding`.
+        cosine_first, shift: of `ops.timestep_embedding`.
 
     Raises:
         ValueError: `channels` and `attention` differ in length, or groups or head_width does not divide.
@@ -163,7 +163,8 @@ class DiffusionUNet(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor | int) -> Tensor:
         """`time`: an int, or a tensor of one element or n."""
-        steps = torch.as_tensor(time, device=x.device).expand(x.shape[0])
+        steps = time if isinstance(time, Tensor) else torch.tensor(time, device=x.device)
+        steps = steps[None] if steps.dim() == 0 else steps
         waves = timestep_embedding(
             steps, self.embed_width, cosine_first=self.cosine_first, shift=self.shift
         )

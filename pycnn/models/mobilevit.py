@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from pycnn.blocks.fused import concat, fused, fused_add
+from pycnn.blocks.fused import attended, concat, fused, fused_add
 from pycnn.blocks.resize import resize
 from pycnn.registry import Family, Paper, model
 
@@ -57,7 +56,7 @@ class Expansion(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention: [n, tokens, width] -> the same shape; torch's scaled_dot_product_attention."""
+    """Multi-head self-attention: [n, tokens, width] -> the same shape."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -65,11 +64,8 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        n, tokens, width = x.shape
-        qkv = fused(x, self.qkv).reshape(n, tokens, 3, HEADS, width // HEADS).permute(2, 0, 3, 1, 4)
-        q, k, v = qkv.unbind(0)
-        y = F.scaled_dot_product_attention(q, k, v)
-        return fused(y.transpose(1, 2).reshape(n, tokens, width), self.proj)
+        q, k, v = fused(x, self.qkv).chunk(3, dim=2)
+        return fused(attended(q, k, v, HEADS), self.proj)
 
 
 class Mlp(nn.Module):

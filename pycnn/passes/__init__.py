@@ -15,6 +15,7 @@ from .fuse_activation import fuse_activation
 from .fuse_movement import fuse_movement
 from .fuse_residual import fuse_residual
 from .sink_permute import sink_permute
+from .sink_reshape import sink_reshape
 
 Pass = Callable[[Graph], Graph]
 
@@ -22,6 +23,7 @@ PASSES: tuple[Pass, ...] = (
     drop_identity,
     fold_pad,
     sink_permute,
+    sink_reshape,
     dead_code,  # pads that every reader took, and permutes, must not count as readers below
     fold_batch_norm,
     fold_scale,
@@ -59,4 +61,5 @@ __all__ = [
     "fuse_residual",
     "run_passes",
     "sink_permute",
+    "sink_reshape",
 ]

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..ir import Add, Arith, BatchNorm, Conv2d, ConvTranspose2d, Elementwise, Graph, Linear, Node
+from ..ir import (
+    Add,
+    Arith,
+    BatchNorm,
+    Conv2d,
+    ConvTranspose2d,
+    Elementwise,
+    Graph,
+    GroupNorm,
+    Linear,
+    Node,
+)
 from .rewrite import Rewriter
 
-_TAKE_ACT = (BatchNorm, Conv2d, ConvTranspose2d, Linear, Add, Arith)
+_TAKE_ACT = (BatchNorm, Conv2d, ConvTranspose2d, GroupNorm, Linear, Add, Arith)
 
 
 def fuse_activation(graph: Graph) -> Graph:

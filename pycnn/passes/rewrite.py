@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from ..ir import Graph, Node, Note, Shape, consumers, infer_shapes, producers, sized_values
+from ..ir import Graph, Guard, Node, Note, Shape, consumers, infer_shapes, producers, sized_values
 
 
 class Rewriter:
@@ -77,8 +78,8 @@ class Rewriter:
         """Every value's shape at capture."""
         return infer_shapes(self.graph, self.graph.input_shapes)
 
-    def done(self) -> Graph:
-        """The graph with all edits applied."""
+    def done(self, guards: Sequence[Guard] = ()) -> Graph:
+        """The graph with all edits applied, and more that must hold."""
         edited = [n for i, node in enumerate(self.graph.nodes) for n in self._edits.get(i, (node,))]
         nodes = tuple(
             replace(node, inputs=tuple(self._final(v) for v in node.inputs)) for node in edited
@@ -90,6 +91,7 @@ class Rewriter:
             same_shape=self._same_shape,
             dtypes=self._dtypes,
             maps=self._maps,
+            guards=tuple(dict.fromkeys((*self.graph.guards, *guards))),
         )
         return graph.with_notes(self._notes)
 

@@ -58,7 +58,7 @@ def arrange(
     """Place every buffer, and prove it; with `keep` each value has bytes of its own, those of a section too."""
     uses: dict[int, list[int]] = {}
     for i, step in enumerate(steps):
-        for home in (step.x, step.y, step.residual):
+        for home in (step.x, step.y, step.residual, step.third):
             if home is not None and home.kind == "arena":
                 uses.setdefault(home.index, []).append(i)
     last = len(steps) - 1

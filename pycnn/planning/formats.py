@@ -13,18 +13,18 @@ from torch import Tensor
 from torch._prims_common import suggest_memory_format
 
 from pycnn.ir import (
+    MOVES,
     Arith,
     BatchNorm,
     Conv2d,
     ConvTranspose2d,
-    Flatten,
     LayerNorm,
     Node,
-    Permute,
     Rearrange,
-    Reshape,
     Shape,
     Shapes,
+    Slice,
+    Softmax,
     TensorTable,
     resolve,
     run_op,
@@ -52,10 +52,12 @@ def propagate(
             found = read[0] or is_channels_last(tensors[node.op.weight])
         elif isinstance(node.op, LayerNorm):
             found = node.op.axis == 1
+        elif isinstance(node.op, Softmax):
+            found = False  # torch answers in NCHW
         elif isinstance(node.op, Arith):
             out = shapes[node.outputs[0]]  # an operand that is repeated has no say
             found = all(formats[v] for v in node.inputs if shapes[v] == out)
-        elif isinstance(node.op, (Flatten, Permute, Rearrange, Reshape)):
+        elif isinstance(node.op, MOVES) and not isinstance(node.op, Slice):
             found = _moved(node, read[0], shapes, tensors)
         elif isinstance(node.op, BatchNorm) or len(read) == 1:
             found = read[0]

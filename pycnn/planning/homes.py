@@ -10,20 +10,17 @@ import math
 from dataclasses import dataclass, field, replace
 
 from pycnn.ir import (
+    MOVES,
     Concat,
-    Flatten,
     Identity,
     Node,
-    Permute,
-    Rearrange,
-    Reshape,
     Shape,
     Shapes,
     Slice,
     TensorTable,
     resolve,
 )
-from pycnn.planning.movement import keeps_bytes
+from pycnn.planning.movement import rows_within
 from pycnn.planning.segments import Segment
 
 FLOAT = 4
@@ -84,9 +81,9 @@ class Homes:
     shapes: Shapes
     of: dict[int, Home] = field(default_factory=dict)
     alias: dict[int, int] = field(default_factory=dict)  # value -> the value whose bytes it is
-    start: dict[int, int] = field(
+    start: dict[int, tuple[int, int]] = field(
         default_factory=dict
-    )  # slice -> its first float in a row of `alias`
+    )  # slice -> its first row of those of `alias`, its first float in each
     buffers: dict[int, int] = field(default_factory=dict)  # arena key -> floats
 
     def root(self, value: int) -> int:
@@ -95,22 +92,25 @@ class Homes:
         return value
 
     def __getitem__(self, value: int) -> Home:
-        offset, shape = 0, self.shapes[value]
+        row, column, shape = 0, 0, self.shapes[value]
         while value in self.alias:
-            offset += self.start.get(value, 0)
-            value = self.alias[value]
+            first = self.start.get(value, (0, 0))
+            row, column, value = row + first[0], column + first[1], self.alias[value]
         home = self.of[value]
-        return replace(home, offset=home.offset + offset, image=Rows.image(shape) * home.ld)
+        offset = home.offset + row * home.ld + column
+        return replace(home, offset=offset, image=Rows.image(shape) * home.ld)
 
 
-def is_alias(node: Node, shapes: Shapes) -> bool:
-    """Whether the node's output is its input's bytes, or some of each of its rows."""
-    if isinstance(node.op, (Identity, Slice)):
-        return True
-    if not isinstance(node.op, (Flatten, Permute, Rearrange, Reshape)):
-        return False
-    source, target = shapes[node.inputs[0]], shapes[node.outputs[0]]
-    return keeps_bytes(resolve(node.op, shapes), source, target, TensorTable())
+def alias_start(node: Node, shapes: Shapes) -> tuple[int, int] | None:
+    """(first row, first float of each) of the input where the node's output is that part of it; None: it is none."""
+    if isinstance(node.op, Identity):
+        return 0, 0
+    if not isinstance(node.op, MOVES):
+        return None
+    source, target, op = shapes[node.inputs[0]], shapes[node.outputs[0]], resolve(node.op, shapes)
+    if isinstance(op, Slice) and op.step == 1 and of_channels(op, source):
+        return 0, op.start
+    return rows_within(op, source, target, TensorTable())
 
 
 def assign(
@@ -123,10 +123,10 @@ def assign(
     made: dict[int, Node] = {}
     for node in segment.nodes:
         made.update((v, node) for v in node.outputs)
-        if is_alias(node, shapes) and not homes.of.get(homes.root(node.inputs[0]), _NONE).nchw:
+        start = alias_start(node, shapes)
+        if start is not None and not homes.of.get(homes.root(node.inputs[0]), _NONE).nchw:
             homes.alias[node.outputs[0]] = node.inputs[0]
-            if isinstance(node.op, Slice):
-                homes.start[node.outputs[0]] = node.op.start
+            homes.start[node.outputs[0]] = start
     slices = _join_in_place(segment, homes)
     for i, v in enumerate(segment.outputs):
         root = homes.root(v)

@@ -128,7 +128,7 @@ def _build(
     plan = _C.Plan(arena.total, workspace * FLOAT, workers, *ends, pool, arenas, wakes)
     none: Slot = ("none", 0)
     for s in steps:
-        weight, bias = none, none
+        weight, bias = arena.slot(s.third), none
         if s.packed is not None:
             weight = ("const", s.packed.weight.data_ptr())
             if s.packed.bias is not None:

@@ -10,15 +10,18 @@ from pycnn.ir import (
     AdaptivePool2d,
     Add,
     Arith,
+    Attention,
     BatchNorm,
     Concat,
     Conv2d,
     ConvTranspose2d,
     Elementwise,
     Flatten,
+    GroupNorm,
     Identity,
     LayerNorm,
     Linear,
+    LocalResponseNorm,
     Node,
     Op,
     Permute,
@@ -26,21 +29,25 @@ from pycnn.ir import (
     Rearrange,
     Reshape,
     Slice,
+    Softmax,
     Source,
+    TimestepEmbedding,
+    Unflatten,
     Upsample,
     resolve,
 )
+from pycnn.ops.timestep_embedding import STEP_TYPES
 from pycnn.planning import params as fields
-from pycnn.planning.homes import Home, Rows, is_alias, of_channels
+from pycnn.planning.homes import Home, Rows, of_channels
 from pycnn.planning.lowering import Lowering
-from pycnn.planning.movement import View, moves_of, rearrange, strides
+from pycnn.planning.movement import View, dense_after, moves_of, rearrange, strides
 from pycnn.planning.params import Params
 from pycnn.planning.support import is_flatten
 
 
 def lower_node(work: Lowering, node: Node) -> None:
     """Add the steps of one node; none where its output is its input's bytes."""
-    if is_alias(node, work.shapes) and work.homes.root(node.outputs[0]) != node.outputs[0]:
+    if node.outputs[0] in work.homes.alias:
         return
     lower_op(resolve(node.op, work.shapes), work, node)
 
@@ -131,6 +138,43 @@ def _layer_norm(op: LayerNorm, work: Lowering, node: Node) -> None:
 
 
 @lower_op.register
+def _group_norm(op: GroupNorm, work: Lowering, node: Node) -> None:
+    x, y = work.nhwc(node.inputs[0], node), work.homes[node.outputs[0]]
+    params = fields.group_norm(op, work.shapes[node.inputs[0]], x, y)
+    work.emit("group_norm", node, params, x, y, weighted=op.weight is not None)
+
+
+@lower_op.register
+def _local_response_norm(op: LocalResponseNorm, work: Lowering, node: Node) -> None:
+    x, y = work.nhwc(node.inputs[0], node), work.homes[node.outputs[0]]
+    window: Params = {"size": op.size, "alpha": op.alpha, "beta": op.beta, "k": op.k}
+    params = {**fields.rows(work.shapes[node.inputs[0]], x, y), **window}
+    work.emit("local_response_norm", node, params, x, y)
+
+
+@lower_op.register
+def _softmax(op: Softmax, work: Lowering, node: Node) -> None:
+    x, y = work.nhwc(node.inputs[0], node), work.homes[node.outputs[0]]
+    work.emit("softmax", node, fields.rows(work.shapes[node.inputs[0]], x, y), x, y)
+
+
+@lower_op.register
+def _attention(op: Attention, work: Lowering, node: Node) -> None:
+    (q, k, v), y = (work.homes[i] for i in node.inputs), work.homes[node.outputs[0]]
+    sizes = fields.attention(op, *(work.shapes[i] for i in node.inputs))
+    rows: Params = {"ldq": q.ld, "ldk": k.ld, "ldv": v.ld, "ldy": y.ld}
+    work.emit("attention", node, sizes | rows, q, y, k, third=v)
+
+
+@lower_op.register
+def _timestep_embedding(op: TimestepEmbedding, work: Lowering, node: Node) -> None:
+    x, y = work.homes[node.inputs[0]], work.homes[node.outputs[0]]
+    first = {"cosine_first": int(op.cosine_first), "steps": STEP_TYPES[op.steps]}
+    params = {"n": work.shapes[node.inputs[0]][0], "width": op.width, "ldy": y.ld, **first}
+    work.emit("timestep_embedding", node, params, x, y, weighted=True)
+
+
+@lower_op.register
 def _add(op: Add, work: Lowering, node: Node) -> None:
     x, r = (work.nhwc(v, node) for v in node.inputs)
     y = work.homes[node.outputs[0]]
@@ -190,17 +234,10 @@ def _stack_rows(op: Concat, work: Lowering, node: Node) -> None:
         at += shape[op.dim]
 
 
-@lower_op.register
-def _slice(op: Slice, work: Lowering, node: Node) -> None:
-    """Of an NCHW input; a slice of rows is where its rows are."""
-    x, y = work.nhwc(node.inputs[0], node), work.homes[node.outputs[0]]
-    source = replace(x, offset=x.offset + op.start)
-    work.emit("concat", node, fields.rows(work.shapes[node.outputs[0]], source, y), source, y)
-
-
 @lower_op.register(Flatten)
 @lower_op.register(Reshape)
 @lower_op.register(Identity)
+@lower_op.register(Unflatten)
 def _reshape(op: Op, work: Lowering, node: Node) -> None:
     """The same elements in NCHW order as rows of another width; or an NCHW input as it is, in NHWC."""
     x, y = work.homes[node.inputs[0]], work.homes[node.outputs[0]]
@@ -226,6 +263,7 @@ def _reshape(op: Op, work: Lowering, node: Node) -> None:
 
 @lower_op.register(Permute)
 @lower_op.register(Rearrange)
+@lower_op.register(Slice)
 def _rearrange(op: Op, work: Lowering, node: Node) -> None:
     """One copy; one more before each change of shape whose sizes do not divide those before it."""
     x, y = work.homes[node.inputs[0]], work.homes[node.outputs[0]]
@@ -236,11 +274,15 @@ def _rearrange(op: Op, work: Lowering, node: Node) -> None:
             shape = view.shape
             flat = work.buffer(math.prod(shape), shape[-1])
             axes = view.onto(strides(shape, shape[-1], nchw=True))
-            work.emit("rearrange", node, rearrange(axes), x, flat)
-            x, after = flat, View.dense(move.infer([shape], work.tensors)[0])
+            work.emit("rearrange", node, rearrange(axes), _from(x, view), flat)
+            x, after = flat, dense_after(move, shape, work.tensors)
         view = after
     axes = view.onto(strides(work.shapes[node.outputs[0]], y.ld))
-    work.emit("rearrange", node, rearrange(axes), x, y)
+    work.emit("rearrange", node, rearrange(axes), _from(x, view), y)
+
+
+def _from(x: Home, view: View) -> Home:
+    return replace(x, offset=x.offset + view.offset)
 
 
 def lds(x: Home, y: Home) -> Params:

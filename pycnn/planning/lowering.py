@@ -26,6 +26,7 @@ class Step:
     x: Home
     y: Home
     residual: Home | None = None
+    third: Home | None = None  # read as a kernel without weights has it: where they would be
     packed: Packed | None = None
     images: int = 1
 
@@ -66,12 +67,13 @@ class Lowering:
         y: Home,
         residual: Home | None = None,
         weighted: bool = False,
+        third: Home | None = None,
     ) -> None:
         params = self.settings.complete(op, params)
         kernel = self.settings.choose(op, params)
         if weighted:
             self.weighted.append(len(self.steps))
-        self.steps.append(Step(op, kernel, params, node, x, y, residual, images=self.images))
+        self.steps.append(Step(op, kernel, params, node, x, y, residual, third, images=self.images))
 
     def pack(self) -> None:
         """Give the steps their weights: all at once, for several threads to share the work."""

@@ -1,8 +1,8 @@
 """Movements of elements as one strided copy: y[sum_a i_a * y_a] = x[sum_a i_a * x_a], strides in floats.
 
 A value's axes are split into pieces, each with a size and a stride in the source. A permutation exchanges axes; a
-change of shape splits and joins the pieces anew, in row-major order. At the end each piece has a stride in the result
-too, and neighbours that lie alike on both sides become one.
+change of shape splits and joins the pieces anew, in row-major order; a slice shortens one and moves the beginning. At
+the end each piece has a stride in the result too, and neighbours that lie alike on both sides become one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pycnn.ir import Op, Permute, Rearrange, Shape, TensorTable
+from pycnn.ir import Op, Permute, Rearrange, Shape, Slice, TensorTable
 
 MAX_AXES = 8  # of the kernel
 
@@ -32,9 +32,10 @@ def strides(shape: Shape, ld: int, nchw: bool = False) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class View:
-    """A value as pieces of a source, one tuple for each of its axes."""
+    """A value as pieces of a source, one tuple for each of its axes, that begins `offset` floats into it."""
 
     axes: tuple[tuple[Piece, ...], ...]
+    offset: int = 0
 
     @staticmethod
     def of(shape: Shape, ld: int, nchw: bool = False) -> View:
@@ -52,11 +53,26 @@ class View:
         return tuple(math.prod(size for size, _ in axis) for axis in self.axes)
 
     def after(self, move: Op, tensors: TensorTable) -> View | None:
-        """After a Permute or a change of shape; None where no strides tell it."""
+        """After a Permute, a Slice or a change of shape; None where no strides tell it."""
         if isinstance(move, Permute):
-            return View(tuple(self.axes[d] for d in move.dims))
+            return View(tuple(self.axes[d] for d in move.dims), self.offset)
+        if isinstance(move, Slice):
+            return self.sliced(move)
         (shape,) = move.infer([self.shape], tensors)
         return self.reshaped(shape)
+
+    def sliced(self, move: Slice) -> View | None:
+        axis = tuple(piece for piece in self.axes[move.dim] if piece[0] != 1)
+        inner = math.prod(size for size, _ in axis[1:])
+        whole = (0, axis[0][0] * inner, 1) if axis else (0, 1, 1)
+        if (move.start, move.stop, move.step) == whole or not axis:
+            return self
+        if move.start % inner or move.stop % inner or (inner > 1 and move.step > 1):
+            return None
+        size = -(-(move.stop - move.start) // (inner * move.step))
+        stride = axis[0][1] * move.step
+        axes = (*self.axes[: move.dim], ((size, stride), *axis[1:]), *self.axes[move.dim + 1 :])
+        return View(axes, self.offset + move.start // inner * axis[0][1])
 
     def reshaped(self, shape: Shape) -> View | None:
         rest = [piece for axis in self.axes for piece in axis if piece[0] != 1]
@@ -73,7 +89,7 @@ class View:
                 axis.append((inner, stride))
                 wanted //= inner
             axes.append(tuple(reversed(axis)))
-        return View(tuple(reversed(axes)))
+        return View(tuple(reversed(axes)), self.offset)
 
     def onto(self, target: Sequence[int]) -> list[Axis]:
         """The copy to where axis d lies `target[d]` apart: fewest axes, outermost of the result first."""
@@ -92,21 +108,30 @@ class View:
         return merged[::-1]
 
 
+def dense_after(move: Op, shape: Shape, tensors: TensorTable) -> View:
+    """A row-major value without gaps after a movement."""
+    view = View.dense(shape).after(move, tensors)
+    return View.dense(move.infer([shape], tensors)[0]) if view is None else view
+
+
 def moves_of(op: Op) -> tuple[Op, ...]:
     """The single movements of a node's op."""
     return op.moves if isinstance(op, Rearrange) else (op,)
 
 
-def keeps_bytes(op: Op, shape: Shape, out: Shape, tensors: TensorTable) -> bool:
-    """Whether the result's rows are the source's, in order."""
-    width, out_width = (s[1] if len(s) == 4 else s[-1] for s in (shape, out))
-    view: View | None = View.of(shape, width)
+_APART = (
+    1 << 40
+)  # of rows: more than any row is wide, so that no other sum of strides is a multiple of it
+
+
+def rows_within(op: Op, shape: Shape, out: Shape, tensors: TensorTable) -> tuple[int, int] | None:
+    """(first row, first column) of the part of the source's rows, in order, that the result's rows are; None: none."""
+    view: View | None = View.of(shape, _APART)
     for move in moves_of(op):
         view = None if view is None else view.after(move, tensors)
-    if view is None or width != out_width:
-        return False
-    axes = view.onto(strides(out, out_width))
-    return len(axes) <= 1 and all((x, y) == (1, 1) for _, x, y in axes)
+    if view is None or any(x != y for _, x, y in view.onto(strides(out, _APART))):
+        return None
+    return divmod(view.offset, _APART)
 
 
 def most_axes(op: Op, shape: Shape, tensors: TensorTable) -> int:
@@ -114,11 +139,7 @@ def most_axes(op: Op, shape: Shape, tensors: TensorTable) -> int:
     view = View.of(shape, 1)
     most = 0
     for move in moves_of(op):
-        after = view.after(move, tensors)
-        if after is None:
-            (out,) = move.infer([view.shape], tensors)
-            after = View.dense(out)
-        view = after
+        view = view.after(move, tensors) or dense_after(move, view.shape, tensors)
         most = max(most, sum(size > 1 for axis in view.axes for size, _ in axis))
     return most
 

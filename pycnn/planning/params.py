@@ -7,9 +7,11 @@ import math
 from pycnn.ir import (
     AdaptivePool2d,
     Arith,
+    Attention,
     BatchNorm,
     Conv2d,
     ConvTranspose2d,
+    GroupNorm,
     Linear,
     Op,
     Pool2d,
@@ -106,6 +108,20 @@ def upsample(op: Upsample, x: Shape, y: Shape) -> Params:
     return {"mode": MODES[op.mode, op.align_corners], **sizes, "factor_h": fh, "factor_w": fw}
 
 
+def group_norm(op: GroupNorm, shape: Shape, x: Home, y: Home) -> Params:
+    """Pixels of channels; [n, c, l] is rows of pixels."""
+    planar = len(shape) == 3
+    n, c, pixels = shape[0], shape[1], math.prod(shape[2:])
+    sizes = {"n": n, "c": c, "pixels": pixels, "groups": op.groups, "planar": int(planar)}
+    return {**sizes, "ldx": x.ld, "ldy": y.ld, "eps": op.eps, **act_fields(op)}
+
+
+def attention(op: Attention, q: Shape, k: Shape, v: Shape) -> Params:
+    n, length, c = q
+    sizes = {"n": n, "heads": op.heads, "l": length, "s": k[1]}
+    return {**sizes, "d": c // op.heads, "dv": v[2] // op.heads, "scale": op.scale}
+
+
 def global_pool(x: Shape) -> Params:
     n, c, h, w = x
     return {"n": n, "h": h, "w": w, "c": c}
@@ -163,6 +179,10 @@ def multiplies(op: str, params: Params) -> float:
         return p["n"] * p["h"] * p["w"] * p["c"] * (p["k"] // p["groups"]) * p["kh"] * p["kw"]
     if op == "rearrange":
         return math.prod(p[f"s{i}"] for i in range(8)) / 4
+    if op == "attention":
+        return p["n"] * p["heads"] * p["l"] * p["s"] * (p["d"] + p["dv"])
+    if op == "timestep_embedding":
+        return p["n"] * p["width"] * 4
     if op == "linear":
         return p["m"] * p["c"] * p["k"]
     if op == "pool2d":

@@ -20,8 +20,10 @@ from pycnn.ir import (
     Conv2d,
     ConvTranspose2d,
     Elementwise,
+    GroupNorm,
     Identity,
     LayerNorm,
+    LocalResponseNorm,
     Node,
     Pool2d,
     Shapes,
@@ -38,7 +40,7 @@ _CACHES = 0.1  # of the last cache: what a layer's operands and result must exce
 _WEIGHTS = 2.0  # of an image's operands and result: the most weights
 _BY_IMAGE = (
     *(Conv2d, ConvTranspose2d, BatchNorm, Pool2d, AdaptivePool2d, Upsample),
-    *(Add, Arith, Elementwise, LayerNorm, Concat, Slice, Identity),
+    *(Add, Arith, Elementwise, GroupNorm, LayerNorm, LocalResponseNorm, Concat, Slice, Identity),
 )
 
 

@@ -5,37 +5,39 @@ from __future__ import annotations
 import torch
 
 from pycnn.ir import (
+    MOVES,
     AdaptivePool2d,
     Add,
     Arith,
+    Attention,
     BatchNorm,
     Concat,
     Conv2d,
     ConvTranspose2d,
     Elementwise,
-    Flatten,
     Graph,
+    GroupNorm,
     Identity,
     LayerNorm,
     Linear,
+    LocalResponseNorm,
     Node,
-    Permute,
     Pool2d,
-    Rearrange,
-    Reshape,
     Shape,
     Shapes,
-    Slice,
+    Softmax,
     Source,
     TensorTable,
+    TimestepEmbedding,
     Torch,
     Upsample,
     resolve,
     sources,
 )
+from pycnn.ops.timestep_embedding import STEP_TYPES
 from pycnn.planning.movement import MAX_AXES, most_axes
 
-_MAPS = (Conv2d, ConvTranspose2d, Pool2d, AdaptivePool2d, BatchNorm, Upsample)
+_MAPS = (Conv2d, ConvTranspose2d, Pool2d, AdaptivePool2d, BatchNorm, Upsample, LocalResponseNorm)
 
 
 def why_torch(graph: Graph, node: Node, shapes: Shapes) -> str | None:
@@ -43,6 +45,8 @@ def why_torch(graph: Graph, node: Node, shapes: Shapes) -> str | None:
     op = node.op
     if isinstance(op, Torch):
         return op.reason or "no converter for this function"
+    if isinstance(op, TimestepEmbedding):
+        return None if op.steps in STEP_TYPES else f"no kernel for time steps of {op.steps}"
     dtypes = {graph.dtypes[v] for v in (*node.inputs, *node.outputs)}
     dtypes |= {graph.tensors[s].dtype for s in sources(op)}
     if dtypes != {torch.float32}:
@@ -54,18 +58,18 @@ def why_torch(graph: Graph, node: Node, shapes: Shapes) -> str | None:
         return None if rank == 4 else f"no kernel for {rank}-d inputs"
     if isinstance(op, LayerNorm) and op.axis == 1:
         return None if rank == 4 else f"no kernel for channels first of {rank}-d inputs"
-    if isinstance(op, (Linear, LayerNorm)):
+    if isinstance(op, Softmax):
+        rows = op.axis == (1 if rank == 4 else rank - 1)
+        return None if rows else f"no kernel for axis {op.axis} of {rank}-d inputs"
+    if isinstance(op, (Attention, Linear, LayerNorm)):
         return None if rank in (2, 3) else f"no kernel for {rank}-d inputs"
-    if isinstance(op, (Add, Elementwise, Identity)):
+    if isinstance(op, (Add, Elementwise, GroupNorm, Identity)):
         return None if rank in (2, 3, 4) else f"no kernel for {rank}-d inputs"
     if isinstance(op, Arith):
         return why_not_arith(op, inputs, output, graph.tensors)
-    if isinstance(op, Slice):
-        of_channels = op.dim == (1 if rank == 4 else rank - 1) and rank in (2, 3, 4)
-        return None if of_channels else f"no kernel slices dimension {op.dim} of {rank}-d inputs"
     if isinstance(op, Concat):
         return None if rank <= MAX_AXES else f"no kernel joins {rank}-d inputs"
-    if isinstance(op, (Flatten, Permute, Rearrange, Reshape)):
+    if isinstance(op, MOVES):
         if not inputs[0] or not output:
             return "no kernel for scalars"
         axes = most_axes(resolve(op, shapes), inputs[0], graph.tensors)

@@ -16,15 +16,18 @@ from pycnn.ir import (
     BatchNorm,
     Conv2d,
     ConvTranspose2d,
+    GroupNorm,
     LayerNorm,
     Linear,
     Node,
     Norm,
     Source,
     TensorTable,
+    TimestepEmbedding,
     folded_weight,
     sources,
 )
+from pycnn.ops.timestep_embedding import frequencies
 
 
 @dataclass(frozen=True)
@@ -107,14 +110,16 @@ class Weights:
             return Packed(_rows_of(other, op.rank), None)
         if isinstance(op, BatchNorm):
             weight, bias = _scale_shift(op.norm, self._tensors)
-        elif isinstance(op, LayerNorm):
+        elif isinstance(op, TimestepEmbedding):
+            weight, bias = frequencies(op.width, op.shift), None
+        elif isinstance(op, (GroupNorm, LayerNorm)):
             assert op.weight is not None
             weight = self._tensors[op.weight]
             bias = None if op.bias is None else self._tensors[op.bias]
         else:
             assert isinstance(op, (Conv2d, ConvTranspose2d, Linear))
             weight, bias = folded_weight(op, self._tensors)
-        name = op.name if isinstance(op, (ConvTranspose2d, LayerNorm, Linear)) else "conv2d"
+        name = "conv2d" if isinstance(op, BatchNorm) else op.name
         if taps := _taps(node, params):
             y, x, kh, kw = taps
             weight = weight[:, :, y : y + kh, x : x + kw]
