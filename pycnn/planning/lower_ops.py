@@ -170,7 +170,7 @@ def _attention(op: Attention, work: Lowering, node: Node) -> None:
 def _timestep_embedding(op: TimestepEmbedding, work: Lowering, node: Node) -> None:
     x, y = work.homes[node.inputs[0]], work.homes[node.outputs[0]]
     first = {"cosine_first": int(op.cosine_first), "steps": STEP_TYPES[op.steps]}
-    params = {"n": work.shapes[node.inputs[0]][0], "width": op.width, "ldy": y.ld, **first}
+    params: Params = {"n": work.shapes[node.inputs[0]][0], "width": op.width, "ldy": y.ld, **first}
     work.emit("timestep_embedding", node, params, x, y, weighted=True)
 
 
