@@ -61,6 +61,16 @@ def test_plans_of_a_model_run_in_the_same_memory() -> None:
     assert arenas.bytes == most
 
 
+def test_large_memory_grows_in_place_of_being_made_anew() -> None:
+    arenas = _C.Arenas()
+    for count in (LARGE, LARGE + 3, LARGE + LARGE // 8, 2 * LARGE, 5, 2 * LARGE):
+        plan = relu_twice(arenas, count)
+        run(plan, count)
+        run(plan, count)
+        assert arenas.bytes >= count * 4
+    assert arenas.bytes < 2 * LARGE * 4 + 3 * 4096
+
+
 def test_calls_at_once_have_memory_of_their_own() -> None:
     arenas = _C.Arenas()
     plans = [(relu_twice(arenas, count), count) for count in (100, 20_000, 300_000)]

@@ -16,6 +16,8 @@ class Buffer {
   Buffer& operator=(const Buffer&) = delete;
   float* data() const { return data_; }
   int64_t bytes() const { return bytes_; }
+  // Makes large memory larger; it may move, and what is in it is lost to the caller. false: nothing was done.
+  bool grow(int64_t bytes);
 
  private:
   float* data_ = nullptr;

@@ -5,6 +5,7 @@
 namespace pycnn {
 
 std::unique_ptr<Buffer> Arenas::take(int64_t bytes) {
+  std::unique_ptr<Buffer> largest;
   {
     const std::lock_guard lock(mutex_);
     for (auto at = free_.begin(); at != free_.end(); ++at)
@@ -13,8 +14,14 @@ std::unique_ptr<Buffer> Arenas::take(int64_t bytes) {
         free_.erase(at);
         return found;
       }
-    if (!free_.empty()) free_.pop_back();
+    if (!free_.empty()) {
+      largest = std::move(free_.back());
+      free_.pop_back();
+    }
   }
+  // Only what it grows by has to be made present: a batch with one image more costs one image's memory.
+  if (largest != nullptr && largest->grow(bytes)) return largest;
+  largest.reset();
   return std::make_unique<Buffer>(std::max<int64_t>(bytes, 1) / static_cast<int64_t>(sizeof(float)) + 1);
 }
 
