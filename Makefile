@@ -1,5 +1,6 @@
 # make demo    set up, build, train a LeNet on real digits, optimise it, compare and time it
 # make test    set up, build, lint, run the tests
+# make fuzz    random networks against torch: N of them from SEED on
 # make build   set up and build only;   make lint   the static checks only;   make clean   remove what was built
 #
 # Variables: PYTHON (3.10 or later), TORCH (a pip requirement), TORCH_PIP_ARGS (another wheel index, say), MAX_JOBS,
@@ -10,6 +11,8 @@ TORCHVISION ?= torchvision==0.28.0
 TORCH_PIP_ARGS ?=
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+N ?= 10000
+SEED ?= 1000
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,7 +20,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CXX_FILES = $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 say = @printf '== %s\n'
 
-.PHONY: demo test build lint clean FORCE
+.PHONY: demo test fuzz build lint clean FORCE
 .DEFAULT_GOAL := test
 
 demo: build
@@ -27,6 +30,10 @@ demo: build
 test: lint
 	$(say) "tests"
 	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+fuzz: build
+	$(say) "fuzz: $(N) random networks, from seed $(SEED) on"
+	@FUZZ_N=$(N) FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -q -m slow tests/test_random_nets.py
 
 lint: build
 	$(say) "ruff"

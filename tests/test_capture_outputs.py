@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from captured import Fn, captured, images, net
 from torch import Tensor, nn
 
+import pycnn
 from pycnn import ir
 from pycnn.frontend import capture
 
@@ -94,6 +95,20 @@ def test_device_dtype_and_factories_are_the_real_ones() -> None:
         return x.to(x.device) * mask.to(x.dtype)
 
     captured(Fn(forward), images(2, 3, 4, 5), images(1, 3, 4, 8))
+
+
+def test_returned_views_named_by_whole_shapes() -> None:
+    """x.shape is a torch.Size, which holds nothing but ints."""
+
+    class Views(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+            y = F.relu(x)
+            return y, y.view(y.shape), y[:1].expand(y.shape)
+
+    x = images(2, 3, 4, 4)
+    fast = pycnn.optimize(Views().eval())
+    for mine, theirs in zip(fast(x), Views()(x), strict=True):
+        assert torch.equal(mine, theirs)
 
 
 def test_computed_weights_stay_torch() -> None:

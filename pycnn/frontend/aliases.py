@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -52,10 +53,14 @@ def _collect(trace: Trace, value: int, views: set[int]) -> None:
 
 def _operands(call: Call | None) -> list[int]:
     found: list[int] = []
+
+    def leaf(x: Any) -> Any:
+        if isinstance(x, Value):
+            found.append(x.id)
+        return x
+
     if call is not None:
-        map_leaves(
-            (call.args, call.kwargs), lambda x: found.append(x.id) if isinstance(x, Value) else None
-        )
+        map_leaves((call.args, call.kwargs), leaf)
     return found
 
 

@@ -14,6 +14,7 @@ from torch._prims_common import suggest_memory_format
 
 from pycnn.ir import (
     MOVES,
+    Add,
     Arith,
     BatchNorm,
     Conv2d,
@@ -56,7 +57,9 @@ def propagate(
             found = False  # torch answers in NCHW
         elif isinstance(node.op, Arith):
             out = shapes[node.outputs[0]]  # an operand that is repeated has no say
-            found = all(formats[v] for v in node.inputs if shapes[v] == out)
+            found = next((formats[v] for v in node.inputs if shapes[v] == out), False)
+        elif isinstance(node.op, Add):
+            found = read[0]  # the first operand's strides decide
         elif isinstance(node.op, MOVES) and not isinstance(node.op, Slice):
             found = _moved(node, read[0], shapes, tensors)
         elif isinstance(node.op, BatchNorm) or len(read) == 1:

@@ -36,7 +36,7 @@ Key = tuple[Any, ...]
 Values = dict[int, Tensor]
 OnSegment = Callable[[Segment, list[Tensor], "Situation"], Values]
 OnTorch = Callable[[TorchStep, list[Tensor], "Situation"], Values]
-KEPT_SHAPES = 64  # plans kept a segment; the oldest goes first
+KEPT_SHAPES = 64  # plans kept a segment; the one not used for longest goes first
 
 
 @dataclass(frozen=True)
@@ -149,10 +149,11 @@ class Program:
         settings = self.settings()
         key = (now.key, segment.outputs, settings, tuple(map(_formats, inputs)))
         with self._lock:
-            found = self._plans.get(key)
+            found = self._plans.pop(key, None)
             if found is None:
-                found = self._plans[key] = self._lower(segment, inputs, now, settings)
-                _trim(self._plans, KEPT_SHAPES * len(now.items))
+                found = self._lower(segment, inputs, now, settings)
+            self._plans[key] = found
+            _trim(self._plans, KEPT_SHAPES * len(now.items))
         return found
 
     def kept(self, segment: Segment, inputs: Sequence[Tensor], now: Situation) -> Lowered:

@@ -164,3 +164,10 @@ def test_vectors_and_sequences_in_plans() -> None:
 def test_a_planar_problem_is_refused_by_the_kernel_for_maps() -> None:
     reasons = dict(_C.kernels("group_norm", {"planar": 1}))
     assert all("not adjacent" in str(r) for name, r in reasons.items() if "maps" in name)
+
+
+@pytest.mark.parametrize("kernel", pinned.kernels("group_norm"))
+def test_a_group_of_equal_numbers_becomes_zeros(kernel: str) -> None:
+    x = torch.randn(3, 4, 1, 1).expand(3, 4, 5, 47).reshape(3, 20, 47)
+    for workers in (1, 3):
+        assert run(kernel, x, 4, None, None, "none", workers).abs().max() < 1e-5

@@ -142,3 +142,11 @@ def test_other_norms_are_torchs() -> None:
         with torch.inference_mode():
             assert error(fast(x), truth(nn.Sequential(nn.ReLU(), net), x)) < 1e-5
             assert "layer_norm" not in [s.op for s in pycnn.explain(fast, x).steps if s.kernel]
+
+
+@pytest.mark.parametrize("kernel", pinned.kernels("layer_norm"))
+def test_a_row_of_equal_numbers_becomes_zeros(kernel: str) -> None:
+    """Off by one rounding the mean would leave 1e-7 / sqrt(eps) = 4e-5 of each number."""
+    for c in (3, 7, 13, 50, 99):
+        x = torch.randn(40, 1).expand(40, c).contiguous()
+        assert pinned_norm(kernel, x, None, None).abs().max() == 0

@@ -24,4 +24,12 @@ PYCNN_INLINE float sum_row(const float* x, int64_t n, F f) {
   return i == n ? sum : sum + sum_lanes(f(load_first(x + i, n - i)), n - i);
 }
 
+// The mean of a row of n > 0. What the sum rounds is put right by a second one, of the differences: of a row of equal
+// numbers it is that number, and 1 / sqrt(eps) has nothing to enlarge.
+PYCNN_INLINE float mean_row(const float* x, int64_t n) {
+  const float count = static_cast<float>(n);
+  const float mean = sum_row(x, n, [](Vec v) __attribute__((always_inline)) { return v; }) / count;
+  return mean + sum_row(x, n, [mean](Vec v) __attribute__((always_inline)) { return v - mean; }) / count;
+}
+
 }  // namespace pycnn::PYCNN_ISA_NS

@@ -29,7 +29,9 @@ PYCNN_INLINE void merge(const float* x, int64_t ld, int64_t count, int64_t done,
     for (; i < count; ++i) sums[0] += f(get(x + i * ld));
     return (sums[0] + sums[1]) + (sums[2] + sums[3]);
   };
-  const Vec block = total([](Vec v) __attribute__((always_inline)) { return v; }) * (1.0f / static_cast<float>(count));
+  const float each = 1.0f / static_cast<float>(count);
+  const Vec rough = total([](Vec v) __attribute__((always_inline)) { return v; }) * each;
+  const Vec block = rough + total([rough](Vec v) __attribute__((always_inline)) { return v - rough; }) * each;
   const Vec inner = total([block](Vec v) __attribute__((always_inline)) { return (v - block) * (v - block); });
   const float part = static_cast<float>(count) / static_cast<float>(done + count);
   const Vec delta = block - load(mean);

@@ -17,7 +17,7 @@ struct Statistics {
 };
 
 void merge(Statistics& all, const float* x, int64_t n) {
-  const float mean = sum_row(x, n, [](Vec v) __attribute__((always_inline)) { return v; }) / static_cast<float>(n);
+  const float mean = mean_row(x, n);
   const float squares = sum_row(x, n, [mean](Vec v) __attribute__((always_inline)) { return (v - mean) * (v - mean); });
   const double count = static_cast<double>(n), delta = mean - all.mean, part = count / (all.count + count);
   all.squares += squares + delta * delta * all.count * part;

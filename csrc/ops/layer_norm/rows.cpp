@@ -1,4 +1,4 @@
-// One row at a time, which stays in L1 between its three passes: sum, squared differences, result. The order of the sums
+// One row at a time, which stays in L1 between its passes: mean, squared differences, result. The order of the sums
 // depends on c alone.
 #include <cmath>
 
@@ -10,7 +10,7 @@ namespace {
 
 void row(const LayerNormParams& p, const Ptrs& ptrs, const float* x, float* y) {
   const float count = static_cast<float>(p.c);
-  const float mean = sum_row(x, p.c, [](Vec v) __attribute__((always_inline)) { return v; }) / count;
+  const float mean = mean_row(x, p.c);
   const float var = sum_row(x, p.c, [mean](Vec v) __attribute__((always_inline)) { return (v - mean) * (v - mean); });
   const float scale = 1 / std::sqrt(var / count + static_cast<float>(p.eps));
   const float *w = ptrs.w, *bias = ptrs.bias;
