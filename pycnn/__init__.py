@@ -9,6 +9,7 @@ from pycnn.models import create_model
 from pycnn.optimize import OptimizedModule, optimize
 from pycnn.profile import Profile, profile
 from pycnn.registry import list_models
+from pycnn.saved import load, save
 from pycnn.summary import Summary, summary
 from pycnn.verify import Certificate, verify
 
@@ -21,11 +22,13 @@ __all__ = [
     "create_model",
     "explain",
     "list_models",
+    "load",
     "blocks",
     "models",
     "ops",
     "optimize",
     "profile",
+    "save",
     "summary",
     "verify",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -81,6 +81,7 @@ class State:
     graphs: tuple[Compiled, ...] = ()
     match: Compiled | None = None
     reason: str | None = None
+    refused: dict[Any, tuple[_C.Guard, str]] = field(default_factory=dict)
 
 
 def compile_model(
@@ -92,24 +93,46 @@ def compile_model(
 ) -> State:
     """The state after making sure of a graph for these arguments; unchanged weights keep what they had."""
     graphs = tuple(g for g in map(_renewed, state.graphs) if g is not None) if state else ()
+    refused = state.refused if state else {}
     for graph in graphs:
         inputs = graph.takes(args, kwargs)
         if inputs is not None and _holds(graph, inputs):
-            return State(graphs, graph)
+            return State(graphs, graph, None, refused)
     why = _why_not(args, kwargs)
     if why is not None:
-        return State(graphs, None, why)
+        return State(graphs, None, why, refused)
+    key = _call_key(args, kwargs)
+    known = None if key is None else refused.get(key)
+    if known is not None and known[0].holds():
+        return State(graphs, None, known[1], refused)
     try:
         made = _make(model, options, args, kwargs)
     except (CaptureError, ShapeError) as error:
-        return State(graphs, None, str(error))
+        if key is not None:
+            others = dict(list(refused.items())[-_KEPT_GRAPHS:])
+            refused = {**others, key: (watch_structure(model)[0], str(error))}
+        return State(graphs, None, str(error), refused)
     for graph in graphs:
         if _agree(graph, made):
             graph.generic = True
-            return State(graphs, graph)
+            return State(graphs, graph, None, refused)
     if options.strict:
         _refuse_torch(made, made.inputs(args, kwargs))
-    return State((*graphs[-_KEPT_GRAPHS:], made), made)
+    return State((*graphs[-_KEPT_GRAPHS:], made), made, None, refused)
+
+
+def _call_key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What a capture of the call can see of its arguments; None: not told in a key."""
+    leaves, spec = torch.utils._pytree.tree_flatten((args, kwargs))
+    kinds: list[tuple[Any, ...]] = []
+    for leaf in leaves:
+        if isinstance(leaf, Tensor):
+            kinds.append((tuple(leaf.shape), leaf.stride(), leaf.dtype, leaf.requires_grad))
+        elif leaf is None or type(leaf) in (int, float, bool, str):
+            kinds.append((type(leaf), leaf))
+        else:
+            return None
+    return str(spec), tuple(kinds)
 
 
 def _why_not(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
@@ -147,6 +170,34 @@ def _agree(known: Compiled, made: Compiled) -> bool:
     return comparable and known.guard.holds() and same_structure(known.raw, made.raw)
 
 
+def settle(known: Compiled) -> bool:
+    """Whether the graph holds for sizes beyond those of its captures: as told by it, or by a capture at others now."""
+    if known.raw.layout_read or known.generic:
+        return known.generic
+    for image in (32, 0):  # pixels more each way
+        args, kwargs = known.raw.input_tree.call(_larger(known.raw, image))
+        try:
+            with torch.inference_mode(False), torch.no_grad():
+                other = capture(known.model, args, kwargs)
+        except CaptureError:
+            continue
+        if known.guard.holds() and same_structure(known.raw, other):
+            known.generic = True
+            return True
+    return False
+
+
+def _larger(graph: Graph, image: int) -> list[Tensor]:
+    """Inputs with one image more; their contents do not matter."""
+    n = graph.input_shapes[0][:1]
+    found = []
+    for value, shape in zip(graph.inputs, graph.input_shapes, strict=True):
+        first = tuple(s + 1 for s in n) if shape[:1] == n else shape[:1]
+        rest = shape[1:] if len(shape) != 4 else (shape[1], *(s + image for s in shape[2:]))
+        found.append(torch.empty((*first, *rest), dtype=graph.dtypes[value]))
+    return found
+
+
 def _make(
     model: nn.Module, options: Options, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Compiled:
@@ -176,7 +227,7 @@ def _watch(model: nn.Module, graph: Graph) -> tuple[_C.Guard, list[frozenset[str
     A training step writes running statistics without counting a version; num_batches_tracked beside them does count, so
     a change of any buffer stands for all buffers of its module.
     """
-    guard, watched = _C.Guard(), list[frozenset[str] | None]()
+    guard, watched = watch_structure(model)
     read: dict[
         int, set[str]
     ] = {}  # id of a holder dict -> names of the tensors the graph reads from it
@@ -186,19 +237,28 @@ def _watch(model: nn.Module, graph: Graph) -> tuple[_C.Guard, list[frozenset[str
             guard.watch_tensor(holder, key, holder[key])
             watched.append(frozenset([source.name]))
     for module in model.modules():
-        guard.watch_item(module.__dict__, "training", module.training)
-        watched.append(None)
-        for hooks in (module._forward_hooks, module._forward_pre_hooks):
-            guard.watch_empty(hooks)
-            watched.append(None)
-        for key, child in module._modules.items():
-            guard.watch_item(module._modules, key, child)
-            watched.append(None)
         for key, buffer in module._buffers.items():
             if id(module._buffers) in read and buffer is not None:
                 guard.watch_tensor(module._buffers, key, buffer)
                 watched.append(frozenset(read[id(module._buffers)]))
     return guard, watched
+
+
+def watch_structure(model: nn.Module) -> tuple[_C.Guard, list[frozenset[str] | None]]:
+    """Watch every submodule entry, every training flag, and that modules without hooks get none."""
+    guard = _C.Guard()
+    count = 0
+    for module in model.modules():
+        guard.watch_item(module.__dict__, "training", module.training)
+        count += 1
+        for hooks in (module._forward_hooks, module._forward_pre_hooks):
+            if not hooks:
+                guard.watch_empty(hooks)
+                count += 1
+        for key, child in module._modules.items():
+            guard.watch_item(module._modules, key, child)
+            count += 1
+    return guard, [None] * count
 
 
 def _renewed(graph: Compiled) -> Compiled | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -15,12 +15,13 @@ from torch.export import ExportedProgram
 from pycnn.compiled import Compiled, Options, compile_model
 from pycnn.frontend import module_of
 from pycnn.gradients import recompute
+from pycnn.parts import Parts
 from pycnn.planning.program import Call
 
 log = logging.getLogger("pycnn.optimize")
 
 _KEPT_CALLS = 64
-_OWN = ("_model", "_options", "_compiled", "_calls", "_lock")
+_OWN = ("_model", "_options", "_compiled", "_calls", "_lock", "_parts")
 
 
 class OptimizedModule(nn.Module):
@@ -39,6 +40,7 @@ class OptimizedModule(nn.Module):
         own["_parameters"], own["_buffers"] = model._parameters, model._buffers
         own["_modules"] = model._modules
         own["_compiled"], own["_calls"], own["_lock"] = None, {}, threading.RLock()
+        own["_parts"] = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As nn.Module.__call__, without its cost where no hook is set: a direct plan call takes a few us."""
@@ -57,13 +59,14 @@ class OptimizedModule(nn.Module):
         if model.training or torch.compiler.is_compiling() or _watched():
             return model(*args, **kwargs)
         compiled = self._current(args, kwargs)
-        if compiled is None:
-            return model(*args, **kwargs)
+        needs = torch.is_grad_enabled() and _needs_gradient(model, args, kwargs)
+        if (
+            compiled is None
+        ):  # gradients would not be the model's bits: each part sees what a fast one made
+            return model(*args, **kwargs) if needs else self._in_parts()(*args, **kwargs)
+        if needs:
+            return recompute(model, compiled, args, kwargs)
         inputs = compiled.inputs(args, kwargs)
-        if torch.is_grad_enabled():
-            needed = [*inputs, *model.parameters()]
-            if any(t.requires_grad for t in needed):
-                return recompute(model, compiled, args, kwargs)
         return self._run(compiled, inputs)
 
     def _run(self, compiled: Compiled, inputs: list[Tensor]) -> Any:
@@ -99,6 +102,17 @@ class OptimizedModule(nn.Module):
             or torch._C._len_torch_dispatch_stack()
         )
 
+    def _in_parts(self) -> nn.Module:
+        """The model, its submodules optimised by themselves."""
+        if not any(self._model.children()) or isinstance(self._model, torch.jit.ScriptModule):
+            model: nn.Module = self._model
+            return model
+        with self._lock:
+            if self._parts is None:
+                self.__dict__["_parts"] = Parts(self._model, lambda m: _Part(m, self._options))
+            twin: nn.Module = self._parts.twin
+            return twin
+
     def _current(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Compiled | None:
         """The graph that holds for these arguments, captured if none does; None: the model runs as it is."""
         with self._lock:
@@ -110,10 +124,30 @@ class OptimizedModule(nn.Module):
                 log.debug("the model runs as it is: %s", found.reason)
             return found.match
 
+    def warmup(self, *inputs: Sequence[int] | Tensor | tuple[Any, ...]) -> None:
+        """Capture, pack and plan now what the first call with each of these inputs would.
+
+        Args:
+            inputs: of one call each: the shape of its one fp32 input, as ``(8, 3, 224, 224)``, or the input itself; or
+                a tuple of several arguments, tensors or shapes.
+
+        Raises:
+            TypeError: an input is none of these. ValueError: the module is in training mode, or a size is not positive.
+        """
+        if self.training:
+            raise ValueError(
+                "warmup: the module is in training mode and runs as torch; call .eval()"
+            )
+        with torch.inference_mode():
+            for each in inputs:
+                several = isinstance(each, (tuple, list)) and not _is_shape(each)
+                self(*map(_filled, each if several else [each]))
+
     def refresh(self) -> None:
         """Forget every folded weight, graph and plan; for weight edits that leave no trace."""
         with self._lock:
             self.__dict__["_compiled"], self.__dict__["_calls"] = None, {}
+            self.__dict__["_parts"] = None
 
     @property
     def training(self) -> bool:
@@ -165,6 +199,65 @@ class OptimizedModule(nn.Module):
 
     def extra_repr(self) -> str:
         return f"optimized {type(self._model).__name__}"
+
+
+class _Part(OptimizedModule):
+    """A submodule within its model, whose code may ask for its class, iterate over it or take entries of it."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:  # what isinstance() looks at besides the type
+        return type(self.__dict__["_model"])
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._model)
+
+    def __len__(self) -> int:
+        return len(self._model)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._model[index]
+
+    def __bool__(self) -> bool:
+        return True
+
+
+def _needs_gradient(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    leaves = (*torch.utils._pytree.tree_leaves((args, kwargs)), *model.parameters())
+    return any(isinstance(t, Tensor) and t.requires_grad for t in leaves)
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, (tuple, list)) and all(type(size) is int for size in value)
+
+
+def _filled(value: Any) -> Any:
+    """An input of that shape, or the value itself."""
+    if isinstance(value, Tensor):
+        return value
+    if not _is_shape(value):
+        raise TypeError(f"warmup: {value!r} is neither a shape nor a tensor")
+    if min(value, default=1) < 1:
+        raise ValueError(f"warmup: shape {tuple(value)} has no elements")
+    return torch.zeros(tuple(value))
+
+
+def parts_of(fast: OptimizedModule) -> Iterator[tuple[str, str]]:
+    """Of a module whose whole is not captured: (path, why it runs as it is; "" where it does not) of what its calls so
+    far ran of its submodules."""
+    parts = fast.__dict__["_parts"]
+    for path, part in {} if parts is None else parts.wrapped().items():
+        state = part.__dict__["_compiled"]
+        if state is None:
+            continue
+        yield path, state.reason or ""
+        if state.reason:
+            yield from ((f"{path}.{inner}", why) for inner, why in parts_of(part))
+
+
+def graphs_of(fast: OptimizedModule) -> tuple[Compiled, ...]:
+    """The graphs of the calls so far, over the present weights."""
+    state = fast.__dict__["_compiled"]
+    return () if state is None else state.graphs
 
 
 def compiled_for(

@@ -267,7 +267,7 @@ def test_what_does_not_go_with_an_exported_program_is_one_sentence(tmp_path):
         ),
         ((one, a, "--batch", 2), "one.pt2 was exported for batches of 1: --batch 1"),
         ((one, a, "--task", "detection"), "--task detection: one of classification"),
-        (("small_cnn", a, "--task", "segmentation"), "--task is for .pt2 files"),
+        (("small_cnn", a, "--task", "segmentation"), "--task is for .pt2, .pycnn files"),
         ((four, a), "four.pt2 takes 4"),
         ((rows, a), "rows.pt2 takes 1 inputs, run gives one batch of pictures"),
         ((tmp_path / "bad.pt2", a), "bad.pt2 is no program of torch.export"),
@@ -276,3 +276,26 @@ def test_what_does_not_go_with_an_exported_program_is_one_sentence(tmp_path):
         result = run(*arguments)
         assert result.exit_code != 0, arguments
         assert sentence in result.stderr.replace("\n", " "), result.stderr
+
+
+def test_a_saved_network_runs_as_it_did(tmp_path):
+    net, weights = model(tmp_path, "small_cnn", num_classes=4)
+    fast = pycnn.optimize(net.eval())
+    fast.warmup((1, 3, 32, 32))
+    pycnn.save(fast, tmp_path / "mine.pycnn")
+    for i in range(3):
+        picture(tmp_path / f"{i}.png", seed=i)
+    pictures = [tmp_path / f"{i}.png" for i in range(3)]
+    result = run(tmp_path / "mine.pycnn", *pictures, "--batch", 2, "--json")
+    assert result.exit_code == 0, result.stderr
+    asked = (*pictures, "--batch", 2, "--weights", weights, "--num-classes", 4, "--json")
+    for mine, zoo in zip(
+        json.loads(result.stdout), json.loads(run("small_cnn", *asked).stdout), strict=True
+    ):
+        assert [c["label"] for c in mine["classes"]] == [c["label"] for c in zoo["classes"]]
+        shares = [c["share"] for c in zoo["classes"]]
+        assert [c["share"] for c in mine["classes"]] == pytest.approx(shares, rel=1e-5)
+    (tmp_path / "bad.pycnn").write_bytes(b"nothing")
+    result = run(tmp_path / "bad.pycnn", pictures[0])
+    assert result.exit_code != 0
+    assert "bad.pycnn is no network that pycnn.save wrote" in result.stderr.replace("\n", " ")

@@ -27,7 +27,8 @@ from pycnn.cli.images import (
     write_colours,
 )
 from pycnn.cli.network import Threads
-from pycnn.cli.target import EXPORTED, TASKS, Target, exported_target, zoo_target
+from pycnn.cli.program import PROGRAMS, program_target
+from pycnn.cli.target import TASKS, Target, zoo_target
 
 PATIENCE = 2.0  # seconds without a progress bar
 Size = Annotated[
@@ -91,7 +92,7 @@ class Job:
 @command("run")
 def run_command(
     name: Annotated[
-        str, typer.Argument(help=f"A model of `pycnn list`, or a {EXPORTED} file of torch.export.")
+        str, typer.Argument(help=f"A model of `pycnn list`, or a file: {' or '.join(PROGRAMS)}.")
     ],
     images: Annotated[list[Path], typer.Argument(help="PNG or JPEG files, or folders of them.")],
     weights: Annotated[
@@ -108,9 +109,7 @@ def run_command(
     std: Std = None,
     task: Annotated[
         str,
-        typer.Option(
-            help=f"What a {EXPORTED} file is for: {', '.join(TASKS)}; default: the first."
-        ),
+        typer.Option(help=f"What a file is for: {', '.join(TASKS)}; default: the first."),
     ] = "",
     labels: Annotated[Path | None, typer.Option(help="Names of the classes, one a line.")] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Classes to name for each image.")] = 5,
@@ -124,8 +123,9 @@ def run_command(
     """Run a model on pictures: the likeliest classes of each, or a picture of classes or a better one into a folder.
 
     A classifier sees the middle of a picture, its shorter side resized. The
-    pixels of a class picture are class numbers. torch reads parts of a .pt2
-    file with pickle: run only those of people you trust.
+    pixels of a class picture are class numbers. Files: what torch.export.save
+    (.pt2) or pycnn.save (.pycnn) wrote. torch reads parts of a .pt2 file with
+    pickle: run only those of people you trust.
 
     Examples: [bold]pycnn run resnet50 cat.jpg --weights resnet50.pth --labels names.txt[/],
     [bold]pycnn run unet scans --weights unet.pth --out masks[/],
@@ -204,15 +204,15 @@ def _call(fast: nn.Module, x: Tensor, name: str) -> Tensor:
 
 def _target(name: str, task: str, given: dict[str, Any], out: Path | None, batch: int) -> Target:
     """The network or program called `name`. Raises ValueError: options that do not go with it."""
-    if Path(name).suffix == EXPORTED:
+    if Path(name).suffix in PROGRAMS:
         set_too = [
             f"--{key.replace('_', '-')}" for key, value in given.items() if value is not None
         ]
         if set_too:
             raise ValueError(f"{name} is a whole program: {', '.join(set_too)} cannot change it")
-        target = exported_target(Path(name), task or "classification")
+        target = program_target(Path(name), task or "classification")
     elif task:
-        raise ValueError(f"--task is for {EXPORTED} files; the task of {name} is known")
+        raise ValueError(f"--task is for {', '.join(PROGRAMS)} files; the task of {name} is known")
     else:
         target = zoo_target(name, **given)
     if target.task != "classification" and out is None:

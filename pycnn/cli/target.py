@@ -1,4 +1,4 @@
-"""What `pycnn run` runs: a network of the zoo, or a program that torch.export wrote."""
+"""What `pycnn run` runs, and how pictures become its input; a network of the zoo."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
-from torch.export import ExportedProgram
 
 from pycnn.cli.images import Preparation
 from pycnn.models import create_model
@@ -19,7 +17,6 @@ from pycnn.registry import find_model
 
 TASKS = ("classification", "segmentation", "restoration")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
-EXPORTED = ".pt2"
 
 
 @dataclass(frozen=True)
@@ -92,60 +89,6 @@ def zoo_target(
         weights is not None,
         load,
     )
-
-
-def exported_target(path: Path, task: str) -> Target:
-    """A program that torch.export.save wrote, of one image batch. Raises ValueError: it is none, or takes others.
-
-    torch reads parts of such a file with pickle: only those of people one trusts.
-    """
-    if task not in TASKS:
-        raise ValueError(f"--task {task}: one of {', '.join(TASKS)}")
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
-    try:
-        program = torch.export.load(path)
-    except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ValueError(f"{path} is no program of torch.export: {reason}") from None
-    n, c, h, w = _image_batch(program, path)
-    if c not in (1, 3):
-        raise ValueError(f"pictures have 1 or 3 channels, {path} takes {c}")
-    return Target(
-        path.name,
-        task,
-        c,
-        (h, w) if isinstance(h, int) and isinstance(w, int) else None,
-        1.0,
-        _classes(program),
-        n if isinstance(n, int) else None,
-        True,
-        lambda threads: optimize(program, threads=threads),
-    )
-
-
-def _image_batch(program: ExportedProgram, path: Path) -> tuple[Any, ...]:
-    """Sizes of its input; those it takes any number for are no ints."""
-    names = program.graph_signature.user_inputs
-    values = [
-        n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder" and n.name in names
-    ]
-    images = [v for v in values if isinstance(v, torch.Tensor) and v.dim() == 4]
-    if len(values) != 1 or len(images) != 1:
-        raise ValueError(
-            f"{path} takes {len(values)} inputs, run gives one batch of pictures [n, c, h, w]"
-        )
-    return tuple(images[0].shape)
-
-
-def _classes(program: ExportedProgram) -> int | None:
-    """Size of the second axis of its one result."""
-    names = program.graph_signature.user_outputs
-    values = [n.meta.get("val") for n in program.graph.nodes if n.name in names]
-    if len(names) != 1 or not isinstance(values[0], torch.Tensor) or values[0].dim() < 2:
-        return None
-    classes = values[0].shape[1]
-    return classes if isinstance(classes, int) else None
 
 
 def _numbers(

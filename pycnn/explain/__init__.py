@@ -8,7 +8,7 @@ from torch import nn
 
 from pycnn.explain.report import Report, StepReport
 from pycnn.explain.steps import report
-from pycnn.optimize import OptimizedModule
+from pycnn.optimize import OptimizedModule, parts_of
 from pycnn.summary import stage_of
 
 __all__ = ["Report", "StepReport", "explain"]
@@ -37,5 +37,13 @@ def explain(fast: nn.Module, *args: Any, **kwargs: Any) -> Report:
     if compiled is None:
         state = fast.__dict__["_compiled"]
         whole = StepReport("", "model", "", (), (), "", state.reason)
-        return Report(name, (whole,), (f"the model runs as it is: {state.reason}",))
+        return Report(name, (whole,), (f"the model runs as it is: {state.reason}",), _parts(fast))
     return report(name, compiled, compiled.inputs(args, kwargs), stage_of(model, args, kwargs))
+
+
+def _parts(fast: OptimizedModule) -> tuple[str, ...]:
+    """What became of the submodules in the calls so far."""
+    return tuple(
+        f"{path}: runs as it is: {why}" if why else f"{path}: is optimised by itself"
+        for path, why in parts_of(fast)
+    )

@@ -4,5 +4,14 @@ from .calls import CaptureError
 from .capture import capture
 from .origins import Replay
 from .program import module_of
+from .saved import SavedGraph, SavedNetwork, table_of
 
-__all__ = ["CaptureError", "Replay", "capture", "module_of"]
+__all__ = [
+    "CaptureError",
+    "Replay",
+    "SavedGraph",
+    "SavedNetwork",
+    "capture",
+    "module_of",
+    "table_of",
+]

@@ -32,6 +32,7 @@ from .calls import CaptureError
 from .nodes import run
 from .origins import Origins
 from .questions import ask
+from .saved import SavedNetwork
 from .trace import Trace
 from .untouched import untouched
 
@@ -47,6 +48,8 @@ def capture(
     written.  CaptureError, with the reason, for a model that looks at values (`if x.sum() > 0`), writes into its
     input, or uses memory that an in-place call changed behind its back.
     """
+    if isinstance(model, SavedNetwork):
+        return model.graph_for(args, dict(kwargs or {}))
     leaves, input_tree = flatten_input(args, dict(kwargs or {}))
     tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
     _check_inputs(tensors)

@@ -4,6 +4,7 @@
 executes it with plain torch.
 """
 
+from .codec import CodecError, decode, encode
 from .dim import (
     Dim,
     Expr,
@@ -29,7 +30,8 @@ from .graph import (
     sources,
     walk,
 )
-from .interpret import run_op, run_torch
+from .graph_json import from_json, to_json
+from .interpret import run_graph, run_op, run_torch
 from .ops import (
     MOVES,
     Act,
@@ -89,6 +91,7 @@ __all__ = [
     "Arith",
     "Attention",
     "BatchNorm",
+    "CodecError",
     "Concat",
     "Const",
     "Conv2d",
@@ -134,11 +137,14 @@ __all__ = [
     "Upsample",
     "add_guard",
     "consumers",
+    "decode",
+    "encode",
     "evaluate",
     "expr_of",
     "flatten_input",
     "flatten_output",
     "folded_weight",
+    "from_json",
     "infer_shapes",
     "is_effect",
     "is_plain",
@@ -148,6 +154,7 @@ __all__ = [
     "recording_guards",
     "resolve",
     "resolve_value",
+    "run_graph",
     "run_op",
     "run_torch",
     "run_torch_op",
@@ -155,6 +162,7 @@ __all__ = [
     "sized_values",
     "sources",
     "tensors_in",
+    "to_json",
     "verify",
     "walk",
 ]

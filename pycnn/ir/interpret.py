@@ -27,6 +27,11 @@ from .tree import Const
 @torch.no_grad()
 def run_torch(graph: Graph, inputs: Sequence[Tensor]) -> Any:
     """The model's result for the tensor inputs in graph order.  ShapeError if the graph does not hold for them."""
+    return run_graph(graph, inputs)
+
+
+def run_graph(graph: Graph, inputs: Sequence[Tensor]) -> Any:
+    """`run_torch` with gradients where they are on."""
     shapes = infer_shapes(graph, [tuple(x.shape) for x in inputs])
     values = dict(zip(graph.inputs, inputs, strict=True))
     for node in graph.nodes:
@@ -54,7 +59,7 @@ def run_op(op: ops.Op, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
 
 @run_op.register
 def _conv2d(op: ops.Conv2d, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
-    weight, bias = folded_weight(op, tensors)
+    weight, bias = _weights(op, tensors)
     top, left, bottom, right = op.padding
     y = F.conv2d(
         F.pad(x[0], (left, right, top, bottom)), weight, bias, op.stride, 0, op.dilation, op.groups
@@ -64,7 +69,7 @@ def _conv2d(op: ops.Conv2d, x: Sequence[Tensor], tensors: TensorTable) -> Tensor
 
 @run_op.register
 def _conv_transpose2d(op: ops.ConvTranspose2d, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
-    weight, bias = folded_weight(op, tensors)
+    weight, bias = _weights(op, tensors)
     y = F.conv_transpose2d(
         x[0], weight, bias, op.stride, op.padding, op.output_padding, op.groups, op.dilation
     )
@@ -73,7 +78,7 @@ def _conv_transpose2d(op: ops.ConvTranspose2d, x: Sequence[Tensor], tensors: Ten
 
 @run_op.register
 def _linear(op: ops.Linear, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
-    y = F.linear(x[0], *folded_weight(op, tensors))
+    y = F.linear(x[0], *_weights(op, tensors))
     return _act(y + x[1] if op.has_residual else y, op.act)
 
 
@@ -216,6 +221,18 @@ def _pad(op: ops.Pad, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
 @run_op.register
 def _identity(op: ops.Identity, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
     return x[0].clone()
+
+
+def _weights(
+    op: ops.Conv2d | ops.ConvTranspose2d | ops.Linear, tensors: TensorTable
+) -> tuple[Tensor, Tensor | None]:
+    """Folded; without anything to fold the live tensors, for gradients to reach."""
+    if op.norms:
+        return folded_weight(op, tensors)
+    weight = tensors[op.weight]
+    if isinstance(op, ops.Conv2d) and op.weight_shape is not None:
+        weight = weight.reshape(op.weight_shape)
+    return weight, None if op.bias is None else tensors[op.bias]
 
 
 def _act(y: Tensor, act: ops.Act) -> Tensor:

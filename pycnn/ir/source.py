@@ -40,6 +40,7 @@ class TensorTable:
         self._by_id: dict[int, Source] = {}
         self._modules: list[tuple[dict[str, Any], str, object]] = []
         self._known: dict[int, tuple[str, list[Slot]]] = {}
+        self._constants: set[Source] = set()
         if model is not None:
             self._register(model)
 
@@ -65,7 +66,13 @@ class TensorTable:
             )
             found = self._by_id[id(tensor)] = Source(index, name)
             self._slots.append(tuple(slots))
+            if id(tensor) not in self._known:
+                self._constants.add(found)
         return found
+
+    def is_constant(self, source: Source) -> bool:
+        """Whether the model holds the tensor under no name."""
+        return source in self._constants
 
     def __getitem__(self, source: Source) -> torch.Tensor:
         """The live tensor; KeyError if the model no longer has it."""

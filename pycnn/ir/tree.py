@@ -130,6 +130,13 @@ class InputTree:
                 return None
         return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
 
+    def call(self, tensors: Sequence[torch.Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """(args, kwargs) of such a call with these tensors, given in graph order."""
+        left = iter(tensors)
+        leaves = [next(left) if c is TENSOR else c for c in self.constants]
+        args, kwargs = pytree.tree_unflatten(leaves, self.spec)
+        return args, kwargs
+
 
 TENSOR = object()
 

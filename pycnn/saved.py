@@ -1,0 +1,157 @@
+"""Networks as files: weights and graphs in one safetensors file, read without the model's code and without pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from pycnn.compiled import Compiled, settle
+from pycnn.files import whole_file
+from pycnn.frontend import SavedGraph, SavedNetwork, table_of
+from pycnn.ir import CodecError, Source, decode, encode, from_json, to_json
+from pycnn.optimize import OptimizedModule, graphs_of, optimize
+
+FORMAT = "pycnn network 1"
+_CONSTANTS = "pycnn_constants"  # tensors that the model holds under no name
+
+
+def save(fast: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Write an optimised network to one file: its weights by their names, and the graphs of what it was called with.
+
+    A safetensors file, which other tools read for the weights; the graphs are JSON in its header. `pycnn.load` needs
+    neither the model's class nor pickle. The file is whole or as it was.
+
+    Args:
+        fast: from `optimize`, in eval mode, called before (or `fast.warmup(...)`), so that its graphs are known.
+        path: of the file; ".pycnn" is usual.
+
+    Raises:
+        TypeError: fast is not an optimised module.
+        ValueError: it was never called or runs as torch, or something in it has no spelling in a file: a function that
+            is not torch's own, a result of a class of its own; says which.
+        OSError: the file cannot be written.
+    """
+    if not isinstance(fast, OptimizedModule):
+        raise TypeError(f"save: expected what optimize() returned, got {type(fast).__name__}")
+    graphs = graphs_of(fast)
+    if not graphs:
+        raise ValueError(
+            "save: the module has no graph yet: call it once in eval mode, or fast.warmup((1, 3, 224, 224))"
+        )
+    try:
+        tensors, held, same = _tensors(fast._model, graphs)
+        described = {
+            "graphs": [_described(graph, i) for i, graph in enumerate(graphs)],
+            "held": held,
+            "same": same,
+        }
+    except CodecError as error:
+        raise ValueError(f"save: {error}") from error
+    header = {"format": FORMAT, "network": json.dumps(described, allow_nan=False)}
+    with whole_file(path) as file:
+        file.write(safetensors.torch.save(tensors, metadata=header))
+
+
+def _described(compiled: Compiled, number: int) -> dict[str, Any]:
+    sizes = None if settle(compiled) else [encode(s) for s in compiled.sizes]
+    names = [_name(source, compiled, number) for source in compiled.raw.tensors]
+    return {**to_json(compiled.raw), "sizes": sizes, "tensors": names}
+
+
+def _name(source: Source, compiled: Compiled, number: int) -> str:
+    """The tensor's name in the model, or one among all graphs' constants."""
+    constant = compiled.raw.tensors.is_constant(source)
+    return f"{_CONSTANTS}.{number}_{source.index}" if constant else source.name
+
+
+def _tensors(
+    model: nn.Module, graphs: tuple[Compiled, ...]
+) -> tuple[dict[str, Tensor], dict[str, str], dict[str, str]]:
+    """Tensors by name; what each is; names that are another's tensor."""
+    tensors: dict[str, Tensor] = {}
+    held: dict[str, str] = {}
+    same: dict[str, str] = {}
+    first: dict[int, str] = {}
+    for name, tensor, kind in _held(model, graphs):
+        if name in held:
+            continue
+        held[name] = kind
+        if id(tensor) in first:
+            same[name] = first[id(tensor)]
+            continue
+        first[id(tensor)] = name
+        tensors[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+    return tensors, held, same
+
+
+def _held(model: nn.Module, graphs: tuple[Compiled, ...]) -> Iterator[tuple[str, Tensor, str]]:
+    kept = set(model.state_dict(keep_vars=True))
+    for name, tensor in model.named_parameters(remove_duplicate=False):
+        yield name, tensor, "parameter"
+    for name, buffer in model.named_buffers(remove_duplicate=False):
+        yield name, buffer, "buffer" if name in kept else "unsaved buffer"
+    for i, compiled in enumerate(graphs):
+        for source in compiled.raw.tensors:
+            yield _name(source, compiled, i), compiled.raw.tensors[source], "constant"
+
+
+def load(path: str | os.PathLike[str], **options: Any) -> OptimizedModule:
+    """The network that `save` wrote, optimised.
+
+    It has the weights under their names (`state_dict`, `load_state_dict`, live edits), takes what the saved one was
+    called with and every size that its graphs hold for, and has gradients in eval mode; it has no training mode.
+
+    Args:
+        path: of the file. options: as of `optimize`.
+
+    Raises:
+        FileNotFoundError: there is no such file. ValueError: it is none of ours, or damaged; says how.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"load: no such file: {path}")
+    try:
+        network = _read(Path(path))
+    except (safetensors.SafetensorError, CodecError, json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"load: {path} is no network that pycnn.save wrote: {error}") from error
+    return optimize(network, **options)
+
+
+def _read(path: Path) -> SavedNetwork:
+    with safetensors.safe_open(path, "pt") as file:
+        header = file.metadata() or {}
+        if header.get("format") != FORMAT:
+            raise CodecError(f"its format is {header.get('format')!r}, not {FORMAT!r}")
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    described = json.loads(header.get("network", "null"))
+    try:
+        network = SavedNetwork()
+        _hold(network, tensors, described["held"], described["same"])
+        graphs = []
+        for data in described["graphs"]:
+            graph = from_json(data, *table_of(network, data["tensors"]))
+            sizes = data["sizes"]
+            known = None if sizes is None else frozenset(decode(s, {}) for s in sizes)
+            if known is None:
+                graph = graph.replace(sizes_read=False)
+            graphs.append(SavedGraph(graph, known))
+        network.graphs = tuple(graphs)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CodecError(f"{type(error).__name__}: {error}") from error
+    return network
+
+
+def _hold(
+    network: SavedNetwork, tensors: dict[str, Tensor], held: dict[str, str], same: dict[str, str]
+) -> None:
+    for name, kind in held.items():
+        first = same.get(name, name)
+        tied = first != name and held[first] == kind == "parameter"
+        network.hold(name, network.get_parameter(first) if tied else tensors[first], kind)
