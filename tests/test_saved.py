@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import random
 import subprocess
 import sys
@@ -133,6 +135,19 @@ def test_weights_live_and_train_elsewhere(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="runs in eval mode; to train, load its state_dict"):
         loaded.train()
     assert pycnn.verify(loaded, net, x).ok
+
+
+def test_copies_are_networks_of_their_own(tmp_path: Path) -> None:
+    net = settle(nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU()))
+    _, loaded = saved(net, tmp_path / "net.pycnn", torch.randn(1, 3, 8, 8))
+    x = torch.randn(2, 3, 8, 8)
+    for other in (copy.deepcopy(loaded), pickle.loads(pickle.dumps(loaded))):
+        with torch.no_grad():
+            other.get_parameter("0.weight").zero_()
+        with torch.inference_mode():
+            assert torch.equal(other(x), net[0].bias.relu()[None, :, None, None].expand(2, 6, 6, 6))
+            assert error(loaded(x), truth(net, x)) < 1e-5
+    assert pycnn.verify(loaded, loaded, x).ok
 
 
 def test_tied_weights_stay_tied(tmp_path: Path) -> None:

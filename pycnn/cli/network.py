@@ -1,17 +1,20 @@
-"""What the commands on networks of the zoo have in common: their arguments, random inputs, the paper in a few words."""
+"""What the commands on networks have in common: their arguments, random inputs, the paper in a few words."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
 from torch import nn
 
+from pycnn.cli.files import PROGRAMS, of_file
 from pycnn.models import create_model
 from pycnn.registry import Paper, find_model
 
-Name = Annotated[str, typer.Argument(help="A model of `pycnn list`.")]
+ZooName = Annotated[str, typer.Argument(help="A model of `pycnn list`.")]
+Name = Annotated[str, typer.Argument(help="A model of `pycnn list`, or a .pt2 or .pycnn file.")]
 Batch = Annotated[int, typer.Option(min=1, help="Images in the batch.")]
 Size = Annotated[
     int | None, typer.Option(min=1, help="Height and width; default: the model's own.")
@@ -20,7 +23,12 @@ Threads = Annotated[int | None, typer.Option(min=1, help="At most this many; def
 
 
 def network(name: str, batch: int, size: int | None) -> tuple[nn.Module, tuple[Any, ...]]:
-    """The model in eval mode and the arguments of a call; weights and images are random, from seed 0."""
+    """The model in eval mode and the arguments of a call; weights and images are random, from seed 0.
+
+    Of a file: the inputs it was made with, or random ones of their sizes; batch and size instead where it takes them.
+    """
+    if Path(name).suffix in PROGRAMS:
+        return of_file(Path(name), batch, size)
     variant = find_model(name)
     c, h, w = variant.input_size
     image = (h, w) if size is None else (size, size)

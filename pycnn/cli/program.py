@@ -1,4 +1,4 @@
-"""Files that are whole programs, as `pycnn run` runs them: torch.export's, and those of `pycnn.save`."""
+"""Files that are whole programs, as `pycnn run` runs them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,10 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
+from pycnn.cli.files import EXPORTED, read_exported, read_saved
 from pycnn.cli.target import TASKS, Target
-from pycnn.frontend import SavedNetwork
 from pycnn.ir import infer_shapes
 from pycnn.optimize import optimize
-from pycnn.saved import load
-
-EXPORTED, SAVED = ".pt2", ".pycnn"
-PROGRAMS = (EXPORTED, SAVED)
 
 
 def program_target(path: Path, task: str) -> Target:
@@ -27,8 +23,6 @@ def program_target(path: Path, task: str) -> Target:
     """
     if task not in TASKS:
         raise ValueError(f"--task {task}: one of {', '.join(TASKS)}")
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
     return _exported(path, task) if path.suffix == EXPORTED else _saved(path, task)
 
 
@@ -49,8 +43,7 @@ def _target(
 
 def _saved(path: Path, task: str) -> Target:
     """Pictures of the size it was saved at; in batches of any number where its graphs take them."""
-    network = load(path)._model
-    assert isinstance(network, SavedNetwork)
+    network = read_saved(path)
     (graph, sizes) = next((saved.graph, saved.sizes) for saved in network.graphs)
     if len(graph.inputs) != 1 or len(graph.input_shapes[0]) != 4:
         raise ValueError(
@@ -71,11 +64,7 @@ def _exported(path: Path, task: str) -> Target:
 
     torch reads parts of such a file with pickle: only those of people one trusts.
     """
-    try:
-        program = torch.export.load(path)
-    except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ValueError(f"{path} is no program of torch.export: {reason}") from None
+    program = read_exported(path)
     shape = _image_batch(program, path)
     return _target(
         path, task, shape, _classes(program), lambda threads: optimize(program, threads=threads)

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from torch import Tensor, nn
 
 from pycnn.cli.app import Json, command
+from pycnn.cli.files import PROGRAMS
 from pycnn.cli.images import (
     Preparation,
     check_image,
@@ -27,7 +28,7 @@ from pycnn.cli.images import (
     write_colours,
 )
 from pycnn.cli.network import Threads
-from pycnn.cli.program import PROGRAMS, program_target
+from pycnn.cli.program import program_target
 from pycnn.cli.target import TASKS, Target, zoo_target
 
 PATIENCE = 2.0  # seconds without a progress bar

@@ -10,7 +10,7 @@ import torch
 import typer
 
 from pycnn.cli.app import Json, command
-from pycnn.cli.network import Batch, Name, Size
+from pycnn.cli.network import Batch, Size, ZooName
 from pycnn.models import create_model
 from pycnn.registry import find_model
 from pycnn.summary import summary
@@ -18,7 +18,7 @@ from pycnn.summary import summary
 
 @command("summary")
 def summary_command(
-    name: Name,
+    name: ZooName,
     batch: Batch = 1,
     size: Size = None,
     svg: Annotated[Path | None, typer.Option(help="Write a picture of the network.")] = None,

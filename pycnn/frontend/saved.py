@@ -51,11 +51,16 @@ class SavedNetwork(nn.Module):
         else:
             module.register_buffer(key, tensor, persistent=kind == "buffer")
 
-    def graph_for(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Graph:
-        """The graph that these arguments run. CaptureError: there is none; says what there is."""
+    def graph_for(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], any_float: bool = False
+    ) -> Graph:
+        """The graph that these arguments run; `any_float`: inputs may be fp64, say, where they were fp32.
+
+        CaptureError: there is none; says what there is.
+        """
         for saved in self.graphs:
             inputs = saved.graph.input_tree.tensors(args, dict(kwargs))
-            if inputs is not None and _holds(saved, inputs):
+            if inputs is not None and _holds(saved, inputs, any_float):
                 return saved.graph
         known = "; ".join(
             " and ".join(str(list(shape)) for shape in saved.graph.input_shapes)
@@ -71,7 +76,7 @@ class SavedNetwork(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            graph = self.graph_for(args, kwargs)
+            graph = self.graph_for(args, kwargs, any_float=True)
         except CaptureError as refusal:
             raise ValueError(str(refusal)) from None
         inputs = graph.input_tree.tensors(args, kwargs)
@@ -86,11 +91,13 @@ class SavedNetwork(nn.Module):
         return self
 
 
-def _holds(saved: SavedGraph, inputs: Sequence[Tensor]) -> bool:
+def _holds(saved: SavedGraph, inputs: Sequence[Tensor], any_float: bool) -> bool:
     graph = saved.graph
-    kinds = zip(inputs, graph.inputs, graph.input_shapes, strict=True)
-    if any(t.dtype != graph.dtypes[v] or t.dim() != len(shape) for t, v, shape in kinds):
-        return False
+    for t, value, shape in zip(inputs, graph.inputs, graph.input_shapes, strict=True):
+        dtype = graph.dtypes[value]
+        same = t.dtype == dtype or (any_float and t.is_floating_point() and dtype.is_floating_point)
+        if not same or t.dim() != len(shape):
+            return False
     if (
         saved.sizes is not None
         and tuple((tuple(t.shape), t.stride()) for t in inputs) not in saved.sizes

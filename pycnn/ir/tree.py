@@ -138,7 +138,17 @@ class InputTree:
         return args, kwargs
 
 
-TENSOR = object()
+class _Placeholder:
+    """Is the same object in every copy of what holds it."""
+
+    def __deepcopy__(self, memo: Any) -> _Placeholder:
+        return self
+
+    def __reduce__(self) -> str:
+        return "TENSOR"
+
+
+TENSOR = _Placeholder()
 
 
 def same_constant(a: Any, b: Any) -> bool:
