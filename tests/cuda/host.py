@@ -97,8 +97,10 @@ def run(
     module.allow(packed.data_ptr() + start, packed.numel() - 16, False)
     if bias is not None:
         module.allow(bias.data_ptr(), bias.numel() * 4, False)
-    module.run(
-        op, kernel, params, x.view.data_ptr(), 0 if residual is None else residual.view.data_ptr(),
-        packed.data_ptr() + start, 0 if bias is None else bias.data_ptr(), y.view.data_ptr(), 0,
-    )  # fmt: skip
+    w = 0 if weight is None else packed.data_ptr() + start
+    r, b = (
+        0 if residual is None else residual.view.data_ptr(),
+        0 if bias is None else bias.data_ptr(),
+    )
+    module.run(op, kernel, params, x.view.data_ptr(), r, w, b, y.view.data_ptr(), 0)
     return list(module.sites())

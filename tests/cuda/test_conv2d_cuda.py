@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 import pytest
@@ -119,7 +120,8 @@ def check(conv: Conv, kernel: str, dtype: str, extras: bool = True, seed: int = 
     return True
 
 
-ALL = names()
+ALL = [(name, dtype) for name, dtype in names() if "depthwise" not in name]
+DEPTHWISE = [(name, dtype) for name, dtype in names() if "depthwise" in name]
 PIECES = [(name, dtype) for name, dtype in ALL if "igemm" in name]
 
 
@@ -167,6 +169,29 @@ def test_slices_groups_and_no_extras(kernel: str, dtype: str) -> None:
     assert check(replace(wide, c=4 * step, k=6, groups=2), kernel, dtype) != stem
     assert check(replace(wide, c=6, k=9, groups=3), kernel, dtype) == ("gather" in kernel)
     assert check(wide, kernel, dtype, extras=False)
+
+
+@pytest.mark.parametrize(("kernel", "dtype"), DEPTHWISE)
+def test_depthwise(kernel: str, dtype: str) -> None:
+    """Edges of pieces, of groups of outputs, of maps smaller than the window; slices; what it must not take."""
+    step = 16 // DTYPES[dtype].itemsize
+    found = re.search(r"depthwise(\d)x\d(s2)?_", kernel)
+    size, stride = (int(found[1]), 1 + bool(found[2])) if found else (3, 3)
+    conv = Conv(1, 1, kernel=(size, size), stride=(stride, stride), padding=(size // 2,) * 4, n=2)
+    for c, h, w, gap in (
+        (1, 5, 9, 0),
+        (step, 1, 1, step),
+        (2 * step + 3, 7, 8, 0),
+        (step + 1, 2, 13, 5),
+    ):
+        wide = replace(conv, c=c, k=c, groups=c, h=h, w=w, gap=gap, act="relu6")
+        assert check(wide, kernel, dtype)
+        assert check(replace(wide, padding=(size, 0, 1, size)), kernel, dtype, extras=False)
+    assert not check(replace(conv, c=2, k=4, groups=2), kernel, dtype)
+    wider = replace(
+        conv, c=step, k=step, groups=step, kernel=(2, 3), stride=(1, 2), dilation=(2, 1)
+    )
+    assert check(replace(wider, padding=(2, 1, 0, 2), h=6), kernel, dtype) == (found is None)
 
 
 @pytest.mark.parametrize("act", ops.ACTS)

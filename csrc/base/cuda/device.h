@@ -11,6 +11,7 @@
 //   ldmatrix_x4(r, row)                      four 8 x 16-byte matrices; lane l names row l % 8 of matrix l / 8
 //   mma_bf16, mma_f16, mma_tf32              c[16 x 8] += a[16 x 32 bytes] * b[8 x 32 bytes]^T over one warp, fp32 sums
 //   round_tf32(v)                            the nearest TF32, ties away from zero, as fp32
+//   reciprocal(v)                            1 / v to one unit in the last place; 1 / infinity is 0
 //   shfl_xor(v, mask)                        v of lane ^ mask
 //
 // A kernel is PYCNN_GLOBAL(threads) void name(Args by value), a device function PYCNN_DEVICE; launch() starts one.

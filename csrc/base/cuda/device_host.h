@@ -124,6 +124,8 @@ inline void mma_tf32(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[
 
 inline float round_tf32(float v) { return std::isfinite(v) ? bits_float((float_bits(v) + 0x1000u) & ~0x1fffu) : v; }
 
+inline float reciprocal(float v) { return 1 / v; }
+
 inline float shfl_xor(float v, int mask) {
   struct Slot {
     float value, got;

@@ -3,7 +3,8 @@
 #include <cuda_runtime.h>
 
 #define PYCNN_DEVICE __device__ __forceinline__
-#define PYCNN_GLOBAL(threads) __global__ void __launch_bounds__(threads)
+// The 1, blocks an SM at least: without it ptxas of CUDA 13 spills registers of small kernels for the sake of occupancy.
+#define PYCNN_GLOBAL(threads) __global__ void __launch_bounds__(threads, 1)
 
 namespace pycnn::cuda {
 
@@ -78,6 +79,13 @@ PYCNN_DEVICE float round_tf32(float v) {
   uint32_t bits;
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(v));
   return __uint_as_float(bits);
+}
+
+// An exact division is a call, around which registers are spilled.
+PYCNN_DEVICE float reciprocal(float v) {
+  float r;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(v));
+  return r;
 }
 
 PYCNN_DEVICE float shfl_xor(float v, int mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }

@@ -59,7 +59,7 @@ PYCNN_DEVICE void store_piece(T* p, int count, bool whole, const float (&v)[kPie
 }
 
 PYCNN_DEVICE float clamp6(float v) { return v < 0 ? 0.0f : v > 6 ? 6.0f : v; }
-PYCNN_DEVICE float sigmoid(float v) { return 1 / (1 + expf(-v)); }
+PYCNN_DEVICE float sigmoid(float v) { return reciprocal(1 + expf(-v)); }
 
 // Applies f to every element; NaN stays NaN in all activations.
 template <int kCount, class F>

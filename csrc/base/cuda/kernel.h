@@ -24,6 +24,10 @@ struct Kernel {
   // Starts the kernel on a stream of the current device; null, or why not. Tensors start on multiples of 16 bytes where
   // why_not asked for strides that are.
   const char* (*launch)(const Params&, const Ptrs&, Stream);
+  bool tf32 = false;  // products of fp32 are rounded to TF32
+  // Predicted time in units of the op's own, for a choice among kernels that take the problem; null: the table's order
+  // decides.
+  double (*cost)(const Params&) = nullptr;
 };
 
 template <class Params>
@@ -35,11 +39,35 @@ struct KernelList {
 };
 
 template <class Params>
-int64_t no_weights(const Params&) {
-  return 0;
-}
+struct NoWeights {
+  static int64_t packed_bytes(const Params&) { return 0; }
+  static void pack(const Params&, const float*, void*) {}
+};
+
+// A scale of each channel, in fp32 as it is.
 template <class Params>
-void pack_nothing(const Params&, const float*, void*) {}
+struct ChannelWeights {
+  static int64_t packed_bytes(const Params& p) { return p.c * static_cast<int64_t>(sizeof(float)); }
+  static void pack(const Params& p, const float* w, void* packed) {
+    for (int64_t c = 0; c < p.c; ++c) static_cast<float*>(packed)[c] = w[c];
+  }
+};
+
+// K: Type, the element; why_not, packed_bytes, pack and launch.
+template <class Params, class K>
+constexpr Kernel<Params> kernel_of(const char* name) {
+  return {name, kDtypeOf<typename K::Type>, K::why_not, K::packed_bytes, K::pack, K::launch};
+}
+
+// The list `function` of one kernel for each type of elements: Kernel_<Bf16>, ..., named <name>_bf16_sm80, ...
+#define PYCNN_CUDA_KERNELS(function, Params, Kernel_, name)                                            \
+  KernelList<Params> function() {                                                                      \
+    static constexpr Kernel<Params> kernels[] = {kernel_of<Params, Kernel_<Bf16>>(name "_bf16_sm80"),  \
+                                                 kernel_of<Params, Kernel_<F16>>(name "_f16_sm80"),    \
+                                                 kernel_of<Params, Kernel_<float>>(name "_f32_sm80")}; \
+    static constexpr const Kernel<Params>* list[] = {&kernels[0], &kernels[1], &kernels[2]};           \
+    return {list, 3};                                                                                  \
+  }
 
 inline bool aligned16(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
 

@@ -1,9 +1,17 @@
-// The CUDA kernels of conv2d, one list for each kind of arithmetic.
+// The CUDA kernels of conv2d: by window, for a group a channel; by arithmetic, for products on tensor cores.
 #pragma once
 #include "base/cuda/kernel.h"
 #include "ops/conv2d/conv2d.h"
 
 namespace pycnn::cuda {
+
+KernelList<Conv2dParams> conv2d_depthwise3x3();
+KernelList<Conv2dParams> conv2d_depthwise3x3s2();
+KernelList<Conv2dParams> conv2d_depthwise5x5();
+KernelList<Conv2dParams> conv2d_depthwise5x5s2();
+KernelList<Conv2dParams> conv2d_depthwise7x7();
+KernelList<Conv2dParams> conv2d_depthwise7x7s2();
+KernelList<Conv2dParams> conv2d_depthwise();
 
 KernelList<Conv2dParams> conv2d_bf16();
 KernelList<Conv2dParams> conv2d_f16();

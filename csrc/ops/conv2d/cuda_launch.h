@@ -1,5 +1,7 @@
 // Kernels of the table out of tiles: what they take, how they pack weights, how they are launched.
 #pragma once
+#include <cmath>
+
 #include "base/cuda/kernel.h"
 #include "ops/conv2d/cuda_tile.h"
 
@@ -66,6 +68,18 @@ struct ConvKernel {
     return a;
   }
 
+  // Tile steps of the SM that has most, over how much of the multiply rate a tile of this shape keeps up: the ratio of
+  // products to bytes of shared memory it reads. An estimate, not measured yet.
+  static double cost(const Conv2dParams& p) {
+    constexpr double kSms = 132;
+    const double m = Tile::kBlockM, n = Tile::kBlockN;
+    const double blocks = std::ceil(static_cast<double>(p.pixels()) / m) *
+                          std::ceil(static_cast<double>(p.group_k()) / n) * static_cast<double>(p.groups);
+    const double rate = m * n / (m + n) / 64 * (Tile::kGather == Gather::kPieces ? 1 : 0.25);
+    const double products = Tile::kMath == Math::kF32 ? 3 : 1;
+    return std::ceil(blocks / kSms) * m * n * (static_cast<double>(tiles(p)) + 2) * products / rate;
+  }
+
   static const char* launch(const Conv2dParams& p, const Ptrs& ptrs, Stream stream) {
     if (!aligned16(ptrs.w)) return "packed weights do not start on a multiple of 16 bytes";
     if (Tile::kGather == Gather::kPieces && !aligned16(ptrs.x)) return "x does not start on a multiple of 16 bytes";
@@ -79,7 +93,8 @@ struct ConvKernel {
 template <class Tile>
 constexpr Kernel<Conv2dParams> conv_kernel(const char* name) {
   using K = ConvKernel<Tile>;
-  return {name, kDtypeOf<typename K::T>, K::why_not, K::packed_bytes, K::pack, K::launch};
+  constexpr bool kTf32 = Tile::kMath == Math::kTf32;
+  return {name, kDtypeOf<typename K::T>, K::why_not, K::packed_bytes, K::pack, K::launch, kTf32, K::cost};
 }
 
 // The tiles of one kind of arithmetic. 4 stages of a 128 x 128 tile are 64 KiB: three blocks on an SM of sm_90, two on

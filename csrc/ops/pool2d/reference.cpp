@@ -24,8 +24,8 @@ float window(const Pool2dParams& p, const float* image, const PoolTaps& rows, co
 void run(const Pool2dParams& p, const Ptrs& ptrs, Worker worker) {
   const Range pixels = share(p.n * p.oh * p.ow, worker);
   for (int64_t pixel = pixels.begin; pixel < pixels.end; ++pixel) {
-    const PoolTaps columns = pool_taps(p, pool_columns(p), pixel % p.ow);
-    const PoolTaps rows = pool_taps(p, pool_rows(p), pixel / p.ow % p.oh);
+    const PoolTaps columns = pool_taps(pool_columns(p), pixel % p.ow);
+    const PoolTaps rows = pool_taps(pool_rows(p), pixel / p.ow % p.oh);
     const float* image = ptrs.x + pixel / (p.ow * p.oh) * p.h * p.w * p.ldx;
     for (int64_t c = 0; c < p.c; ++c) ptrs.y[pixel * p.ldy + c] = window(p, image + c, rows, columns);
   }

@@ -68,10 +68,10 @@ void pixels(const Pool2dParams& p, const Ptrs& ptrs, Range share) {
   const PoolAxis row_axis = pool_rows(p), column_axis = pool_columns(p);
   for (int64_t pixel = share.begin; pixel < share.end;) {
     const int64_t row = pixel / p.ow, row_end = (row + 1) * p.ow < share.end ? (row + 1) * p.ow : share.end;
-    const PoolTaps rows = pool_taps(p, row_axis, row % p.oh);
+    const PoolTaps rows = pool_taps(row_axis, row % p.oh);
     const float* line = ptrs.x + (row / p.oh * p.h + rows.first) * p.w * p.ldx;
     for (; pixel < row_end; ++pixel) {
-      const PoolTaps columns = pool_taps(p, column_axis, pixel - row * p.ow);
+      const PoolTaps columns = pool_taps(column_axis, pixel - row * p.ow);
       // A window wholly in the padding has nothing to divide: 1 keeps 0 / 0 away.
       const bool empty = rows.count * columns.count == 0;
       const Window w{line + columns.first * p.ldx,

@@ -5,6 +5,7 @@
 //           (o + 0.5) * step - 0.5, not below 0; with aligned corners o * (in - 1) / (out - 1).
 // step is in / out, or 1 / factor where the caller gave a factor. x: NHWC, pixel stride ldx; y: NHWC, pixel stride ldy.
 #pragma once
+#include "base/dtype.h"
 #include "base/kernel.h"
 
 namespace pycnn {
@@ -26,14 +27,14 @@ void visit_fields(UpsampleParams& p, Visit&& field) {
 }
 
 // Source pixels an output pixel.
-static inline double upsample_step(UpsampleMode mode, int64_t in, int64_t out, double factor) {
+static PYCNN_HOST_DEVICE double upsample_step(UpsampleMode mode, int64_t in, int64_t out, double factor) {
   if (mode == UpsampleMode::kBilinearAligned)
     return out > 1 ? static_cast<double>(in - 1) / static_cast<double>(out - 1) : 0;
   return factor > 0 ? 1 / factor : static_cast<double>(in) / static_cast<double>(out);
 }
 
 // In fp32, as torch: which of two pixels is nearest depends on the rounding.
-static inline int64_t upsample_nearest(int64_t o, int64_t in, float step) {
+static PYCNN_HOST_DEVICE int64_t upsample_nearest(int64_t o, int64_t in, float step) {
   const int64_t i = static_cast<int64_t>(static_cast<float>(o) * step);
   return i < in ? i : in - 1;
 }
@@ -44,7 +45,7 @@ struct UpsampleTap {
   float weight;
 };
 
-static inline UpsampleTap upsample_tap(UpsampleMode mode, int64_t o, int64_t in, double step) {
+static PYCNN_HOST_DEVICE UpsampleTap upsample_tap(UpsampleMode mode, int64_t o, int64_t in, double step) {
   const double half = mode == UpsampleMode::kBilinearAligned ? 0 : 0.5;
   double at = (static_cast<double>(o) + half) * step - half;
   if (at < 0) at = 0;

@@ -1,6 +1,19 @@
 #include "runtime/cuda/table.h"
 
+#include "ops/add_act/cuda.h"
+#include "ops/arith/cuda.h"
+#include "ops/concat/cuda.h"
 #include "ops/conv2d/cuda.h"
+#include "ops/elementwise/cuda.h"
+#include "ops/global_pool/cuda.h"
+#include "ops/group_norm/cuda.h"
+#include "ops/layer_norm/cuda.h"
+#include "ops/layout/cuda.h"
+#include "ops/local_response_norm/cuda.h"
+#include "ops/pool2d/cuda.h"
+#include "ops/rearrange/cuda.h"
+#include "ops/softmax/cuda.h"
+#include "ops/upsample/cuda.h"
 
 namespace pycnn::cuda {
 namespace {
@@ -10,6 +23,7 @@ AnyKernel erase(const Kernel<P>& k) {
   return {
       k.name,
       k.dtype,
+      k.tf32,
       &k,
       [](const void* kernel, const void* p) {
         return static_cast<const Kernel<P>*>(kernel)->why_not(*static_cast<const P*>(p));
@@ -22,6 +36,10 @@ AnyKernel erase(const Kernel<P>& k) {
       },
       [](const void* kernel, const void* p, const Ptrs& ptrs, Stream stream) {
         return static_cast<const Kernel<P>*>(kernel)->launch(*static_cast<const P*>(p), ptrs, stream);
+      },
+      [](const void* kernel, const void* p) {
+        const auto cost = static_cast<const Kernel<P>*>(kernel)->cost;
+        return cost ? cost(*static_cast<const P*>(p)) : -1;
       },
   };
 }
@@ -38,7 +56,22 @@ Op describe(const char* name, KernelList<P> first, Lists... rest) {
 
 const std::vector<Op>& op_table() {
   static const std::vector<Op> table{
-      describe("conv2d", conv2d_bf16(), conv2d_f16(), conv2d_tf32(), conv2d_f32()),
+      describe("conv2d", conv2d_depthwise3x3(), conv2d_depthwise3x3s2(), conv2d_depthwise5x5(), conv2d_depthwise5x5s2(),
+               conv2d_depthwise7x7(), conv2d_depthwise7x7s2(), conv2d_depthwise(), conv2d_bf16(), conv2d_f16(),
+               conv2d_tf32(), conv2d_f32()),
+      describe("pool2d", pool2d_window()),
+      describe("global_pool", global_pool_mean()),
+      describe("add_act", add_act_pieces()),
+      describe("arith", arith_pieces()),
+      describe("elementwise", elementwise_pieces()),
+      describe("concat", concat_pieces()),
+      describe("upsample", upsample_pieces()),
+      describe("layer_norm", layer_norm_rows()),
+      describe("group_norm", group_norm_maps()),
+      describe("local_response_norm", local_response_norm_rows()),
+      describe("softmax", softmax_rows()),
+      describe("layout", layout_transpose()),
+      describe("rearrange", rearrange_strided()),
   };
   return table;
 }
@@ -53,6 +86,18 @@ const AnyKernel& find_kernel(const Op& op, const std::string& name) {
   for (const AnyKernel& kernel : op.kernels)
     if (name == kernel.name) return kernel;
   throw std::invalid_argument(std::string(op.name) + ": no CUDA kernel named '" + name + "'");
+}
+
+const AnyKernel* choose_kernel(const Op& op, Dtype dtype, bool tf32, const void* params) {
+  const AnyKernel* best = nullptr;
+  double least = -1;
+  for (const AnyKernel& kernel : op.kernels) {
+    if (kernel.dtype != dtype || (kernel.tf32 && !tf32)) continue;
+    const double cost = kernel.cost(kernel.kernel, params);
+    if (best != nullptr && (least < 0 || cost < 0 || cost >= least)) continue;
+    if (kernel.why_not(kernel.kernel, params) == nullptr) best = &kernel, least = cost;
+  }
+  return best;
 }
 
 }  // namespace pycnn::cuda

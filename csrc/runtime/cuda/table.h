@@ -11,11 +11,13 @@ namespace pycnn::cuda {
 struct AnyKernel {
   const char* name;
   Dtype dtype;
+  bool tf32;
   const void* kernel;
   const char* (*why_not)(const void* kernel, const void* params);
   int64_t (*packed_bytes)(const void* kernel, const void* params);
   void (*pack)(const void* kernel, const void* params, const float* w, void* packed);
   const char* (*launch)(const void* kernel, const void* params, const Ptrs&, Stream);
+  double (*cost)(const void* kernel, const void* params);  // negative: the table's order decides
 };
 
 struct Op : ParamsType {
@@ -27,5 +29,8 @@ const std::vector<Op>& op_table();
 // std::invalid_argument: no such op, no such kernel.
 const Op& find_op(const std::string& name);
 const AnyKernel& find_kernel(const Op& op, const std::string& name);
+// The first kernel for elements of `dtype` that takes the problem, or a later one that costs less where both have a cost;
+// null: none does. tf32: whether products of fp32 may be rounded to it.
+const AnyKernel* choose_kernel(const Op& op, Dtype dtype, bool tf32, const void* params);
 
 }  // namespace pycnn::cuda
