@@ -1,4 +1,4 @@
-"""`python -m bench run | layers | shapes | report | compare`: see `--help` of each.
+"""`python -m bench run | layers | shapes | report | compare | coverage`: see `--help` of each.
 
 Exit status: 0 done; 1 a wrong value, a disturbed machine (rerun), or `compare` found something slower; 2 wrong usage.
 """
@@ -83,6 +83,18 @@ def _compare(options: argparse.Namespace) -> int:
     return 1 if any(change.ratio > 1 for change in found) else 0
 
 
+def _coverage(options: argparse.Namespace) -> int:
+    from bench import coverage  # it needs torchvision and timm
+
+    def say(row: coverage.Row) -> None:
+        print(coverage.sentence(row), flush=True)
+
+    rows = coverage.measure(options.patterns, options.most, options.processes, say)
+    if not options.patterns:
+        print(f"written: {coverage.write(rows, options.most)}")
+    return 0 if all(row.agrees for row in rows) else 1
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -127,6 +139,16 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("old", type=Path)
     p.add_argument("new", type=Path)
     p.add_argument("--above", type=float, default=1.1)
+    p = command(
+        "coverage",
+        _coverage,
+        "optimise every convolutional network of torchvision and timm; write docs/coverage.md",
+    )
+    p.add_argument(
+        "patterns", nargs="*", metavar="PATTERN", help="only these; nothing is written then"
+    )
+    p.add_argument("--most", type=float, default=30, help="million parameters")
+    p.add_argument("--processes", type=int, default=2)
     return parser
 
 
