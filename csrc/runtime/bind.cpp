@@ -6,6 +6,7 @@
 #include "base/machine.h"
 #include "base/measure.h"
 #include "base/parallel.h"
+#include "runtime/bind_params.h"
 #include "runtime/guard.h"
 #include "runtime/op_table.h"
 #include "runtime/plan.h"
@@ -14,29 +15,6 @@ namespace py = pybind11;
 
 namespace pycnn {
 namespace {
-
-using SlotTuple = py::tuple;
-
-std::shared_ptr<void> read_params(const Op& op, const py::dict& values) {
-  auto params = op.make_params();
-  for (const auto& [key, value] : values) op.set(params.get(), py::cast<std::string>(key), py::cast<double>(value));
-  return params;
-}
-
-Slot read_slot(const SlotTuple& tuple) {
-  static const std::pair<const char*, Slot::Kind> kinds[] = {{"none", Slot::kNone},
-                                                             {"arena", Slot::kArena},
-                                                             {"const", Slot::kConst},
-                                                             {"input", Slot::kInput},
-                                                             {"output", Slot::kOutput}};
-  const auto name = py::cast<std::string>(tuple[0]);
-  for (const auto& [text, kind] : kinds)
-    if (name == text) {
-      const auto number = [&](size_t i) { return i < tuple.size() ? py::cast<int64_t>(tuple[i]) : 0; };
-      return {kind, number(1), number(2), number(3), number(4)};
-    }
-  throw py::value_error("unknown slot kind '" + name + "'");
-}
 
 py::dict describe_machine() {
   const Machine& m = machine();
@@ -73,11 +51,6 @@ Bound bind_kernel(const std::string& op_name, const std::string& kernel, const p
   return {find_kernel(op, kernel), read_params(op, values)};
 }
 
-template <class T>
-T* address(uintptr_t value) {
-  return reinterpret_cast<T*>(value);
-}
-
 void run_kernel(const std::string& op, const std::string& name, const py::dict& values, uintptr_t x, uintptr_t residual,
                 uintptr_t w, uintptr_t bias, uintptr_t y, int workers) {
   const Bound b = bind_kernel(op, name, values);
@@ -105,8 +78,6 @@ void add_step(Plan& plan, const std::string& op, const std::string& kernel, cons
   plan.add(op, kernel, read_params(find_op(op), values),
            {read_slot(x), read_slot(residual), read_slot(w), read_slot(bias), read_slot(y)});
 }
-
-using Addresses = std::vector<uintptr_t>;
 
 struct Operands {
   const void* const* inputs;

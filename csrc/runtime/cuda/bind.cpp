@@ -1,14 +1,10 @@
 // The Python face of the CUDA kernels: names, dicts of numbers and raw addresses. Built twice: pycnn._cuda around the
 // kernels nvcc compiled, and pycnn_cuda_host, which the tests load, around the same sources compiled by g++.
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
-
-#include "runtime/cuda/table.h"
+#include "runtime/bind_params.h"
+#include "runtime/cuda/plan.h"
 #if defined(PYCNN_CUDA_HOST)
 #include "base/cuda/host_fibers.h"
 #endif
-
-namespace py = pybind11;
 
 namespace pycnn::cuda {
 namespace {
@@ -18,20 +14,17 @@ struct Bound {
   std::shared_ptr<void> params;
 };
 
-std::shared_ptr<void> read_params(const Op& op, const py::dict& values) {
-  auto params = op.make_params();
-  for (const auto& [key, value] : values) op.set(params.get(), py::cast<std::string>(key), py::cast<double>(value));
-  return params;
-}
-
 Bound bind_kernel(const std::string& op_name, const std::string& name, const py::dict& values) {
   const Op& op = find_op(op_name);
   return {find_kernel(op, name), read_params(op, values)};
 }
 
-template <class T>
-T* address(uintptr_t value) {
-  return reinterpret_cast<T*>(value);
+constexpr const char* kDtypes[] = {"float32", "bfloat16", "float16"};
+
+Dtype read_dtype(const std::string& name) {
+  for (int i = 0; i < 3; ++i)
+    if (name == kDtypes[i]) return static_cast<Dtype>(i);
+  throw py::value_error("no CUDA kernel works on " + name);
 }
 
 py::list list_kernels(const std::string& name, const py::dict& values) {
@@ -39,9 +32,8 @@ py::list list_kernels(const std::string& name, const py::dict& values) {
   const auto params = read_params(op, values);
   py::list out;
   for (const AnyKernel& kernel : op.kernels) {
-    static constexpr const char* dtypes[] = {"float32", "bfloat16", "float16"};
     const char* reason = kernel.why_not(kernel.kernel, params.get());
-    out.append(py::make_tuple(kernel.name, dtypes[static_cast<int>(kernel.dtype)],
+    out.append(py::make_tuple(kernel.name, kDtypes[static_cast<int>(kernel.dtype)],
                               reason ? py::object(py::str(reason)) : py::none()));
   }
   return out;
@@ -56,6 +48,36 @@ void run_kernel(const std::string& op, const std::string& name, const py::dict& 
   const py::gil_scoped_release release;
   if (const char* reason = b.kernel.launch(b.kernel.kernel, b.params.get(), ptrs, address<void>(stream)))
     throw std::runtime_error(name + ": " + reason);
+}
+
+py::object choose(const std::string& name, const std::string& dtype, bool tf32, const py::dict& values) {
+  const Op& op = find_op(name);
+  const AnyKernel* found = choose_kernel(op, read_dtype(dtype), tf32, read_params(op, values).get());
+  return found ? py::object(py::str(found->name)) : py::none();
+}
+
+void add_step(Plan& plan, const std::string& op, const std::string& kernel, const py::dict& values, const SlotTuple& x,
+              const SlotTuple& residual, const SlotTuple& w, const SlotTuple& bias, const SlotTuple& y) {
+  plan.add(op, kernel, read_params(find_op(op), values),
+           {read_slot(x), read_slot(residual), read_slot(w), read_slot(bias), read_slot(y)});
+}
+
+void run_plan(const Plan& plan, uintptr_t arena, const Addresses& inputs, const Addresses& outputs, uintptr_t stream) {
+  if (static_cast<int>(inputs.size()) != plan.inputs() || static_cast<int>(outputs.size()) != plan.outputs())
+    throw py::value_error("Plan.run: expected " + std::to_string(plan.inputs()) + " inputs and " +
+                          std::to_string(plan.outputs()) + " outputs");
+  const py::gil_scoped_release release;
+  plan.run(address<void>(arena), inputs.data(), outputs.data(), address<void>(stream));
+}
+
+void bind_plan(py::module_& m) {
+  py::class_<Plan>(m, "Plan")
+      .def(py::init<int64_t, int, int>(), py::arg("arena_bytes"), py::arg("n_inputs"), py::arg("n_outputs"))
+      .def("add", &add_step, py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("x"), py::arg("residual"),
+           py::arg("w"), py::arg("bias"), py::arg("y"))
+      .def("run", &run_plan, py::arg("arena"), py::arg("inputs"), py::arg("outputs"), py::arg("stream"))
+      .def_property_readonly("arena_bytes", &Plan::arena_bytes)
+      .def("__len__", &Plan::steps);
 }
 
 void bind_kernels(py::module_& m) {
@@ -81,6 +103,7 @@ void bind_kernels(py::module_& m) {
         b.kernel.pack(b.kernel.kernel, b.params.get(), address<float>(w), address<void>(out));
       },
       py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("w"), py::arg("out"));
+  m.def("choose", &choose, py::arg("op"), py::arg("dtype"), py::arg("tf32"), py::arg("params"));
   m.def("run", &run_kernel, py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("x"), py::arg("residual"),
         py::arg("w"), py::arg("bias"), py::arg("y"), py::arg("stream"));
 }
@@ -91,6 +114,7 @@ void bind_kernels(py::module_& m) {
 PYBIND11_MODULE(pycnn_cuda_host, m) {
   m.doc() = "pycnn's CUDA kernels with a fiber for each CUDA thread: for tests.";
   bind_kernels(m);
+  bind_plan(m);
   m.def("configure", &fibers::configure, py::arg("seed"), py::arg("drop"));
   m.def("sites", &fibers::sites);
   m.def(
@@ -103,6 +127,7 @@ PYBIND11_MODULE(pycnn_cuda_host, m) {
 PYBIND11_MODULE(_cuda, m) {
   m.doc() = "pycnn's CUDA kernels.";
   bind_kernels(m);
+  bind_plan(m);
 }
 #endif
 
