@@ -1,10 +1,12 @@
 """Builds pycnn._C by calling CMake once; everything about the build itself is in CMakeLists.txt.
 
-Environment: MAX_JOBS (parallel compiles), PYCNN_CUDA=AUTO|ON|OFF, PYCNN_CMAKE_ARGS (passed on).
+Environment: MAX_JOBS (parallel compiles), PYCNN_CUDA=AUTO|ON|OFF, PYCNN_CUDA_ARCHS (as CMAKE_CUDA_ARCHITECTURES),
+PYCNN_CMAKE_ARGS (passed on).
 """
 
 import importlib.util
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -15,6 +17,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
+LEAST_NVCC = (12, 4)
 
 
 def find_program(name: str) -> str | None:
@@ -42,21 +45,46 @@ def jobs() -> int:
     return int(text)
 
 
-def check_cuda_choice() -> None:
-    """PYCNN_CUDA=AUTO|ON|OFF. There is nothing to build with nvcc yet, so AUTO and OFF mean the same."""
+def release_of(nvcc: str) -> tuple[int, int]:
+    """(major, minor), or (0, 0) where it does not tell."""
+    try:
+        said = subprocess.run([nvcc, "--version"], capture_output=True, text=True).stdout
+    except OSError:
+        return 0, 0
+    found = re.search(r"release (\d+)\.(\d+)", said)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def torch_has_cuda(torch: Path) -> bool:
+    """Whether that torch is built for CUDA, as its version.py says."""
+    text = (torch / "version.py").read_text()
+    return re.search(r"^cuda\b[^=]*= *['\"]", text, re.MULTILINE) is not None
+
+
+def with_cuda(torch: Path) -> bool:
+    """Whether CUDA kernels are built: PYCNN_CUDA=ON or OFF says it; AUTO: where torch is for CUDA and nvcc is there."""
     choice = os.environ.get("PYCNN_CUDA", "AUTO").upper()
     if choice not in ("AUTO", "ON", "OFF"):
         raise SystemExit(f"PYCNN_CUDA={choice}: expected AUTO, ON or OFF")
-    if choice == "ON":
-        raise SystemExit("PYCNN_CUDA=ON: there are no CUDA kernels yet; AUTO and OFF build for CPU")
+    if choice == "OFF" or (choice == "AUTO" and not torch_has_cuda(torch)):
+        return False
+    nvcc = os.environ.get("CUDACXX") or shutil.which("nvcc")
+    least = ".".join(map(str, LEAST_NVCC))
+    if nvcc is None or release_of(nvcc) < LEAST_NVCC:
+        found = "there is none" if nvcc is None else f"{nvcc} is another"
+        if choice == "ON":
+            raise SystemExit(f"PYCNN_CUDA=ON needs nvcc {least} or later, and {found}")
+        print(f"pycnn without CUDA kernels: they need nvcc {least} or later, and {found}")
+        return False
+    return True
 
 
 class CMakeBuild(build_ext):
     """Configures when the arguments changed, then lets ninja decide what is out of date."""
 
     def run(self) -> None:
-        check_cuda_choice()
         torch = torch_dir()
+        cuda = with_cuda(torch)
         cmake, ninja = find_program("cmake"), find_program("ninja")
         pybind11 = importlib.util.find_spec("pybind11")
         needed = {"cmake": cmake, "ninja": ninja, "pybind11": pybind11}
@@ -78,6 +106,12 @@ class CMakeBuild(build_ext):
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-Dpybind11_DIR={Path(pybind11.origin).parent / 'share' / 'cmake' / 'pybind11'}",
             f"-DPYCNN_TORCH_DIR={torch}",
+            f"-DPYCNN_CUDA={'ON' if cuda else 'OFF'}",
+            *(
+                [f"-DPYCNN_CUDA_ARCHS={archs}"]
+                if (archs := os.environ.get("PYCNN_CUDA_ARCHS"))
+                else []
+            ),
             *shlex.split(os.environ.get("PYCNN_CMAKE_ARGS", "")),
         ]
         self.configure(configure, build)

@@ -22,7 +22,7 @@ from bench.shapes import Layer
 from pycnn import _C
 from pycnn.limits import Limits
 from pycnn.ops import ACTS, apply_act
-from pycnn.planning.homes import pixel_stride
+from pycnn.planning.cpu import CpuTarget
 
 REPEAT, SECONDS, RUNS = 4, 0.15, 10
 NONE = ("none", 0)
@@ -76,6 +76,7 @@ def params(layer: Layer, batch: int) -> dict[str, float]:
     if layer.op == "linear":
         strides = {"ldx": layer.c, "ldy": layer.k, "ldr": layer.k}
         return {"m": batch * layer.h, "c": layer.c, "k": layer.k, **strides, **act}
+    pixel_stride = CpuTarget().pixel_stride
     ldx = layer.c if layer.nchw else pixel_stride(layer.c)
     strides = {"ldx": ldx, "ldy": pixel_stride(layer.k), "ldr": pixel_stride(layer.k)}
     oh, ow = layer.out

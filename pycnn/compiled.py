@@ -12,9 +12,11 @@ from pycnn import _C
 from pycnn.frontend import CaptureError, capture
 from pycnn.ir import Graph, ShapeError, Torch, is_effect, same_structure
 from pycnn.passes import run_passes
+from pycnn.planning.devices import NoTargetError, target_of
 from pycnn.planning.program import Program
 from pycnn.planning.segments import TorchStep
 from pycnn.planning.weights import Weights
+from pycnn.watch import kinds_of, watch, watch_structure
 
 _KEPT_GRAPHS = 16
 
@@ -36,6 +38,7 @@ class Compiled:
     model: nn.Module
     raw: Graph
     program: Program
+    device: torch.device
     guard: _C.Guard
     watched: list[frozenset[str] | None]  # by guard index: names of tensors, or None for structure
     sizes: set[tuple[Any, ...]]  # input shapes and strides of the captures
@@ -58,7 +61,9 @@ class Compiled:
         if inputs is None:
             return None
         for x, value, shape in zip(inputs, self.raw.inputs, self.raw.input_shapes, strict=True):
-            if x.dtype != self.raw.dtypes[value] or x.dim() != len(shape) or not _runs_here(x):
+            if x.dtype != self.raw.dtypes[value] or x.dim() != len(shape) or not _plain(x):
+                return None
+            if x.device != self.device:
                 return None
         return inputs
 
@@ -107,7 +112,7 @@ def compile_model(
         return State(graphs, None, known[1], refused)
     try:
         made = _make(model, options, args, kwargs)
-    except (CaptureError, ShapeError) as error:
+    except (CaptureError, NoTargetError, ShapeError) as error:
         if key is not None:
             others = dict(list(refused.items())[-_KEPT_GRAPHS:])
             refused = {**others, key: (watch_structure(model)[0], str(error))}
@@ -138,15 +143,15 @@ def _call_key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 def _why_not(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
     tensors = torch.utils._pytree.tree_leaves((args, kwargs))
     for x in tensors:
-        if isinstance(x, Tensor) and not _runs_here(x):
+        if isinstance(x, Tensor) and not _plain(x):
             return f"no plan for an input of shape {tuple(x.shape)} on {x.device} ({x.layout})"
     return None
 
 
-def _runs_here(x: Tensor) -> bool:
-    """A dense CPU tensor with at least one element."""
-    plain = type(x) in (Tensor, nn.Parameter)
-    return plain and x.device.type == "cpu" and x.layout == torch.strided and x.numel() > 0
+def _plain(x: Tensor) -> bool:
+    """A dense tensor on the CPU or a CUDA device, with at least one element."""
+    plain = type(x) in (Tensor, nn.Parameter) and x.device.type in ("cpu", "cuda")
+    return plain and x.layout == torch.strided and x.numel() > 0
 
 
 def _holds(graph: Compiled, inputs: list[Tensor]) -> bool:
@@ -175,10 +180,10 @@ def settle(known: Compiled) -> bool:
     if known.raw.layout_read or known.generic:
         return known.generic
     for image in (32, 0):  # pixels more each way
-        args, kwargs = known.raw.input_tree.call(_larger(known.raw, image))
+        args, kwargs = known.raw.input_tree.call(_larger(known.raw, image, known.device))
         try:
             with torch.inference_mode(False), torch.no_grad():
-                other = capture(known.model, args, kwargs)
+                other = capture(known.model, args, kwargs, known.program.target().dtype)
         except CaptureError:
             continue
         if known.guard.holds() and same_structure(known.raw, other):
@@ -187,78 +192,45 @@ def settle(known: Compiled) -> bool:
     return False
 
 
-def _larger(graph: Graph, image: int) -> list[Tensor]:
+def _larger(graph: Graph, image: int, device: torch.device) -> list[Tensor]:
     """Inputs with one image more; their contents do not matter."""
     n = graph.input_shapes[0][:1]
     found = []
     for value, shape in zip(graph.inputs, graph.input_shapes, strict=True):
         first = tuple(s + 1 for s in n) if shape[:1] == n else shape[:1]
         rest = shape[1:] if len(shape) != 4 else (shape[1], *(s + image for s in shape[2:]))
-        found.append(torch.empty((*first, *rest), dtype=graph.dtypes[value]))
+        found.append(torch.empty((*first, *rest), dtype=graph.dtypes[value], device=device))
     return found
 
 
 def _make(
     model: nn.Module, options: Options, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Compiled:
-    for name, t in (*model.named_parameters(), *model.named_buffers()):
-        if t.device.type != "cpu":
-            raise CaptureError(f"{name} is on {t.device}")
+    given = [x for x in torch.utils._pytree.tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+    target = target_of(model, given, options.threads, options.exact, options.batch_invariant)
     # Capture counts versions of its stand-ins, which tensors made in inference mode lack.
     with torch.inference_mode(False), torch.no_grad():
-        raw = capture(model, args, kwargs)
+        raw = capture(model, args, kwargs, target().dtype)
         graph = run_passes(raw)
-    program = Program(
-        graph, Weights(graph.tensors), options.threads, options.exact, options.batch_invariant
-    )
-    guard, watched = _watch(model, raw)
+    program = Program(graph, Weights(graph.tensors, target()), target)
+    guard, watched = watch(model, raw)
     inputs = raw.input_tree.tensors(args, kwargs)
     assert inputs is not None
     generic = not raw.sizes_read and not raw.layout_read
     takes_tensor = len(args) == 1 and not kwargs and isinstance(args[0], Tensor)
     sizes = {_sizes(inputs)}
-    return Compiled(model, raw, program, guard, watched, sizes, generic, takes_tensor, _kinds(raw))
-
-
-def _watch(model: nn.Module, graph: Graph) -> tuple[_C.Guard, list[frozenset[str] | None]]:
-    """Watch every tensor the graph reads, every buffer, every submodule entry, every training flag, and that no module
-    has hooks, which must run at each call.
-
-    A training step writes running statistics without counting a version; num_batches_tracked beside them does count, so
-    a change of any buffer stands for all buffers of its module.
-    """
-    guard, watched = watch_structure(model)
-    read: dict[
-        int, set[str]
-    ] = {}  # id of a holder dict -> names of the tensors the graph reads from it
-    for source in graph.tensors:
-        for holder, key in graph.tensors.slots(source):
-            read.setdefault(id(holder), set()).add(source.name)
-            guard.watch_tensor(holder, key, holder[key])
-            watched.append(frozenset([source.name]))
-    for module in model.modules():
-        for key, buffer in module._buffers.items():
-            if id(module._buffers) in read and buffer is not None:
-                guard.watch_tensor(module._buffers, key, buffer)
-                watched.append(frozenset(read[id(module._buffers)]))
-    return guard, watched
-
-
-def watch_structure(model: nn.Module) -> tuple[_C.Guard, list[frozenset[str] | None]]:
-    """Watch every submodule entry, every training flag, and that modules without hooks get none."""
-    guard = _C.Guard()
-    count = 0
-    for module in model.modules():
-        guard.watch_item(module.__dict__, "training", module.training)
-        count += 1
-        for hooks in (module._forward_hooks, module._forward_pre_hooks):
-            if not hooks:
-                guard.watch_empty(hooks)
-                count += 1
-        for key, child in module._modules.items():
-            guard.watch_item(module._modules, key, child)
-            count += 1
-    return guard, [None] * count
+    return Compiled(
+        model,
+        raw,
+        program,
+        target().device,
+        guard,
+        watched,
+        sizes,
+        generic,
+        takes_tensor,
+        kinds_of(raw),
+    )
 
 
 def _renewed(graph: Compiled) -> Compiled | None:
@@ -273,24 +245,12 @@ def _renewed(graph: Compiled) -> Compiled | None:
         if touched is None:
             return None
         names |= touched
-    if _kinds(graph.raw) != graph.kinds:
+    if kinds_of(graph.raw) != graph.kinds:
         return None
     weights = graph.program.weights.without(names)
     program = graph.program.with_weights(weights)
-    guard, watched = _watch(graph.model, graph.raw)
+    guard, watched = watch(graph.model, graph.raw)
     return replace(graph, program=program, guard=guard, watched=watched)
-
-
-def _kinds(graph: Graph) -> list[tuple[Any, ...] | None]:
-    """Shape, strides, dtype and device of every tensor the graph reads; None where it is gone."""
-    kinds: list[tuple[Any, ...] | None] = []
-    for source in graph.tensors:
-        for holder, key in graph.tensors.slots(source):
-            t = holder.get(key)
-            kinds.append(
-                (t.shape, t.stride(), t.dtype, t.device) if isinstance(t, Tensor) else None
-            )
-    return kinds
 
 
 def _refuse_torch(graph: Compiled, inputs: list[Tensor]) -> None:

@@ -97,7 +97,7 @@ class OptimizedModule(nn.Module):
         return not (
             hooked
             or x.is_neg()
-            or torch.is_autocast_enabled("cpu")
+            or torch.is_autocast_enabled(x.device.type)
             or torch._C._len_torch_function_stack()
             or torch._C._len_torch_dispatch_stack()
         )
@@ -282,6 +282,7 @@ def _watched() -> bool:
     """A torch mode wants to see torch's own calls: tracing, capture, autocast."""
     return bool(
         torch.is_autocast_enabled("cpu")
+        or torch.is_autocast_enabled("cuda")
         or torch._C._get_tracing_state() is not None
         or torch._C._len_torch_function_stack()
         or torch._C._len_torch_dispatch_stack()

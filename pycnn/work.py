@@ -11,8 +11,8 @@ from torch import Tensor
 from pycnn.ir import Shape
 from pycnn.limits import Limits
 from pycnn.planning.homes import FLOAT
-from pycnn.planning.lowering import Step
 from pycnn.planning.params import Params
+from pycnn.planning.step import Step
 
 COPIES = ("concat", "layout")
 

@@ -38,4 +38,5 @@ def test_the_table_has_no_spills_and_every_kind_of_arithmetic() -> None:
     table = json.loads(check_cuda.TABLE.read_text())
     assert {name.split()[0] for name in table} == set(check_cuda.ARCHITECTURES)
     assert all(needs["spill_bytes"] == 0 for needs in table.values())
-    assert {name.partition("MathE")[2][0] for name in table} == {"0", "1", "2", "3"}
+    products = [name for name in table if "MathE" in name]
+    assert {name.partition("MathE")[2][0] for name in products} == {"0", "1", "2", "3"}

@@ -13,15 +13,18 @@ from pycnn.frontend import capture
 from pycnn.ir import infer_shapes, resolve, run_op, run_torch_op
 from pycnn.ir.ops import Torch
 from pycnn.passes import run_passes
+from pycnn.planning import cpu
+from pycnn.planning.formats import readable
 from pycnn.planning.observe import observe
-from pycnn.planning.program import Program, addresses, readable
+from pycnn.planning.program import Program, addresses
 from pycnn.planning.segments import Segment
 from pycnn.planning.weights import Weights
 
 
 def made(net: nn.Module, x: Tensor) -> Program:
     graph = run_passes(capture(settle(net), (x,)))
-    return Program(graph, Weights(graph.tensors))
+    target = cpu.targets()
+    return Program(graph, Weights(graph.tensors, target()), target)
 
 
 def by_torch(program: Program, x: Tensor) -> dict[int, Tensor]:

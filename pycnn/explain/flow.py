@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from pycnn.planning.homes import Home, Rows
 from pycnn.planning.lower import Lowered
-from pycnn.planning.lowering import Step
 from pycnn.planning.segments import Segment, TorchStep
+from pycnn.planning.step import Step
 
 Sources = tuple[int, ...]  # step numbers; -1 - i is input i of the network
 

@@ -8,14 +8,14 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from pycnn import _C
 from pycnn.compiled import Compiled, describe
 from pycnn.explain.flow import Flow
 from pycnn.explain.report import Report, StepReport
 from pycnn.ir import Arith, BatchNorm, Norm, Note, Scale, Shape, Torch
-from pycnn.planning.lowering import Step
-from pycnn.planning.program import Program, Situation, readable
+from pycnn.planning.program import Program, Situation
 from pycnn.planning.segments import Segment, TorchStep
+from pycnn.planning.step import Step
+from pycnn.planning.target import Target
 from pycnn.work import COPIES, work_of
 
 
@@ -24,6 +24,7 @@ def report(
 ) -> Report:
     """The steps for these inputs; `stages`: module path -> stage of the network."""
     program, now = compiled.program, compiled.program.at(inputs)
+    target = program.target()
     known = dict(zip(program.graph.inputs, inputs, strict=True))
     flow = Flow(program.graph.inputs)
     notes = [(note.value, note) for note in program.graph.notes]
@@ -36,7 +37,7 @@ def report(
             steps.append(replace(found, inputs=flow.torch_step(item)))
             fallbacks.append(f"{describe(item)}: {item.reason}")
             continue
-        lowered = program.lowered(item, _stand_ins(item, known, now), now)
+        lowered = program.lowered(item, _stand_ins(item, known, now, target), now)
         peak = max(peak, lowered.arena_bytes)
         read = flow.segment(item, lowered)
         for step, sources in zip(lowered.steps, read, strict=True):
@@ -48,8 +49,8 @@ def report(
         tuple(_sentence(note) for note in program.graph.notes),
         peak,
         program.weights.bytes(),
-        program.settings().threads,
-        str(_C.machine()["isa"]),
+        target.threads,
+        target.name,
         tuple(tuple(x.shape) for x in inputs),
     )
 
@@ -63,11 +64,13 @@ def _staged(steps: Sequence[StepReport], stages: Mapping[str, str]) -> tuple[Ste
     return tuple(staged)
 
 
-def _stand_ins(segment: Segment, known: Mapping[int, Tensor], now: Situation) -> list[Tensor]:
+def _stand_ins(
+    segment: Segment, known: Mapping[int, Tensor], now: Situation, target: Target
+) -> list[Tensor]:
     """Tensors with the formats the segment will see; where torch makes them, contiguous ones."""
     template = next(iter(known.values()))
     return [
-        readable(known[v]) if v in known else template.new_empty(tuple(now.shapes[v]))
+        target.readable(known[v]) if v in known else template.new_empty(tuple(now.shapes[v]))
         for v in segment.inputs
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..ir import Act, Elementwise
-from .builder import Builder, Unsupported, Value, fp32_value
+from .builder import Builder, Unsupported, Value, float_value
 from .table import Converter, converts
 
 
@@ -56,4 +56,4 @@ def clamp_min(g: Builder, input: Value, min: object) -> Value:
 
 def _emit(g: Builder, input: Value, kind: str, param: float = 0.01, inplace: bool = False) -> Value:
     g.inplace = inplace
-    return g.emit(Elementwise(Act(kind, float(param))), fp32_value(input, f"{kind}: x"))
+    return g.emit(Elementwise(Act(kind, float(param))), float_value(input, f"{kind}: x"))

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from ..ir import Add, Arith, Dim, Source
-from .builder import Builder, Unsupported, Value, fp32_value
+from .builder import Builder, Unsupported, Value, float_value
 from .table import converts
 
 _EXCHANGED = {"sub": "rsub", "div": "rdiv", "rsub": "sub", "rdiv": "div"}
@@ -53,7 +51,7 @@ def rdiv(g: Builder, input: Any, other: Any) -> Value:
 
 @converts("prelu")
 def prelu(g: Builder, input: Any, weight: Any) -> Value:
-    x = fp32_value(input, "prelu: x")
+    x = float_value(input, "prelu: x")
     if not isinstance(weight, Source) or (x.rank < 2 and g.tensors.shape(weight) != (1,)):
         raise Unsupported("prelu: the slopes are no tensor of the model, or x has no channels")
     return _emit(g, "prelu", x, weight)
@@ -62,17 +60,15 @@ def prelu(g: Builder, input: Any, weight: Any) -> Value:
 def _emit(g: Builder, kind: str, a: Any, b: Any) -> Value:
     if not isinstance(a, Value):
         a, b, kind = b, a, _EXCHANGED.get(kind, kind)
-    x = fp32_value(a, f"{kind}: the first operand")
+    x = float_value(a, f"{kind}: the first operand")
     if isinstance(b, Value):
-        y = fp32_value(b, f"{kind}: the second operand")
+        y = float_value(b, f"{kind}: the second operand")
         if kind == "add" and x.shape == y.shape:
             return g.emit(Add(), x, y)
         return g.emit(Arith(kind, rank=max(x.rank, y.rank)), x, y)
     if isinstance(b, Source):
-        if g.tensors[b].dtype != torch.float32:
-            raise Unsupported(
-                f"{kind}: {b} is {g.tensors[b].dtype}, the kernels take torch.float32"
-            )
+        if g.tensors[b].dtype != g.dtype:
+            raise Unsupported(f"{kind}: {b} is {g.tensors[b].dtype}, the kernels take {g.dtype}")
         return g.emit(Arith(kind, b, x.rank), x)
     if isinstance(b, Dim) or type(b) not in (int, float):
         raise Unsupported(f"{kind}: an operand is a {type(b).__name__} that is no plain number")

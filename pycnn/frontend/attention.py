@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from pycnn import ops
 
 from ..ir import Attention, Flatten, Permute, Rearrange, Softmax, TimestepEmbedding, Unflatten
-from .builder import Builder, Unsupported, Value, fp32_value
+from .builder import Builder, Unsupported, Value, float_value
 from .table import converts
 
 _SWAP = Permute((0, 2, 1, 3))  # [n, heads, l, d] <-> [n, l, heads, d]
@@ -21,8 +21,8 @@ _SWAP = Permute((0, 2, 1, 3))  # [n, heads, l, d] <-> [n, l, heads, d]
 def softmax(
     g: Builder, input: Value, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
 ) -> Value:
-    x = fp32_value(input, "softmax: x")
-    if dim is None or dtype not in (None, torch.float32) or not x.rank:
+    x = float_value(input, "softmax: x")
+    if dim is None or dtype not in (None, g.dtype) or not x.rank:
         raise Unsupported(f"softmax: dim={dim}, dtype={dtype} is run by torch")
     return g.emit(Softmax(dim % x.rank), x)
 
@@ -45,7 +45,7 @@ def attention(
     enable_gqa: bool = False,
 ) -> Value:
     q, k, v = (
-        fp32_value(x, f"attention: {name}")
+        float_value(x, f"attention: {name}")
         for name, x in zip("qkv", (query, key, value), strict=True)
     )
     if attn_mask is not None or dropout_p or is_causal or enable_gqa:
@@ -68,4 +68,6 @@ def timestep_embedding(
 ) -> Value:
     if not isinstance(steps, Value):
         raise Unsupported("timestep_embedding: the steps are no computed tensor")
+    if g.dtype != torch.float32:
+        raise Unsupported(f"timestep_embedding gives torch.float32, the kernels take {g.dtype}")
     return g.emit(TimestepEmbedding(width, cosine_first, float(shift), steps.dtype), steps)

@@ -25,11 +25,12 @@ class Unsupported(Exception):
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor operand that the graph computes: its id, its shape at capture, its dtype."""
+    """A tensor operand that the graph computes: its id, its shape at capture, its dtype, the dtype kernels take."""
 
     id: int
     shape: Shape
     dtype: torch.dtype
+    kernels: torch.dtype
 
     @property
     def rank(self) -> int:
@@ -48,8 +49,10 @@ class Builder:
         new_id: Callable[[], int],
         path: str,
         makers: Mapping[int, Node],
+        dtype: torch.dtype,
     ) -> None:
         self.tensors = tensors
+        self.dtype = dtype  # that kernels take
         self._makers = makers  # value -> the node committed so far that makes it
         self.nodes: list[Node] = []
         self.inplace = False
@@ -57,12 +60,12 @@ class Builder:
         self._path = path
 
     def emit(self, op: Op, *inputs: Value) -> Value:
-        """Add a node with one fp32 output and return that."""
+        """Add a node with one output of the kernels' dtype and return that."""
         try:
             (shape,) = resolve(op, None).infer([x.shape for x in inputs], self.tensors)
         except ShapeError as error:
             raise Unsupported(str(error)) from error
-        out = Value(self._new_id(), shape, torch.float32)
+        out = Value(self._new_id(), shape, self.dtype, self.dtype)
         self.nodes.append(Node(op, tuple(x.id for x in inputs), (out.id,), self._path))
         return out
 
@@ -85,35 +88,35 @@ class Builder:
         return add_guard(left, op, right)
 
 
-def fp32_value(operand: object, what: str) -> Value:
-    """`operand` as an fp32 value of the graph, or Unsupported."""
+def float_value(operand: object, what: str) -> Value:
+    """`operand` as a value of the graph in the dtype that kernels take, or Unsupported."""
     if not isinstance(operand, Value):
         kind = "a tensor of the model" if isinstance(operand, Source) else type(operand).__name__
         raise Unsupported(f"{what} is {kind}, not a computed tensor")
-    if operand.dtype != torch.float32:
-        raise Unsupported(f"{what} is {operand.dtype}, the kernels take torch.float32")
+    if operand.dtype != operand.kernels:
+        raise Unsupported(f"{what} is {operand.dtype}, the kernels take {operand.kernels}")
     return operand
 
 
 def map_value(operand: object, what: str) -> Value:
-    """`operand` as an fp32 batch of maps [n, c, h, w], or Unsupported."""
-    value = fp32_value(operand, what)
+    """`operand` as a batch of maps [n, c, h, w], or Unsupported."""
+    value = float_value(operand, what)
     if value.rank != 4:
         raise Unsupported(f"{what} has {value.rank} axes, the kernels take [n, c, h, w]")
     return value
 
 
-def fp32_source(
+def float_source(
     g: Builder, operand: object, what: str, axes: int = 1, size: int | None = None
 ) -> None:
-    """Unsupported unless `operand` is None or an fp32 tensor of the model with `axes` axes (of this size)."""
+    """Unsupported unless `operand` is None or a tensor of the model that kernels take, of so many axes of this size."""
     if operand is None:
         return
     if not isinstance(operand, Source):
         raise Unsupported(f"{what} is computed, not a tensor of the model")
     tensor = g.tensors[operand]
-    if tensor.dtype != torch.float32:
-        raise Unsupported(f"{what} is {tensor.dtype}, the kernels take torch.float32")
+    if tensor.dtype != g.dtype:
+        raise Unsupported(f"{what} is {tensor.dtype}, the kernels take {g.dtype}")
     if tensor.dim() != axes or (size is not None and tensor.shape[0] != size):
         raise Unsupported(f"{what} has shape {list(tensor.shape)}, expected size {size}")
 

@@ -24,8 +24,8 @@ from .builder import (
     Builder,
     Unsupported,
     Value,
-    fp32_source,
-    fp32_value,
+    float_source,
+    float_value,
     map_value,
     pair,
 )
@@ -44,9 +44,9 @@ def conv2d(
     groups: int = 1,
 ) -> Value:
     x = map_value(input, "conv2d: x")
-    fp32_source(g, weight, "conv2d: weight", axes=4)
+    float_source(g, weight, "conv2d: weight", axes=4)
     k, _, *kernel = g.tensors.shape(weight)
-    fp32_source(g, bias, "conv2d: bias", size=k)
+    float_source(g, bias, "conv2d: bias", size=k)
     strides, dilations = pair(stride), pair(dilation)
     if groups < 1 or k % groups:
         raise Unsupported(f"conv2d: groups={groups} does not divide k={k}")
@@ -75,20 +75,20 @@ def conv_transpose2d(
     dilation: Any = 1,
 ) -> Value:
     x = map_value(input, "conv_transpose2d: x")
-    fp32_source(g, weight, "conv_transpose2d: weight", axes=4)
+    float_source(g, weight, "conv_transpose2d: weight", axes=4)
     c, group_k, *_ = g.tensors.shape(weight)
     if groups < 1 or c % groups:
         raise Unsupported(f"conv_transpose2d: groups={groups} does not divide c={c}")
-    fp32_source(g, bias, "conv_transpose2d: bias", size=group_k * groups)
+    float_source(g, bias, "conv_transpose2d: bias", size=group_k * groups)
     window = pair(stride), pair(padding), pair(output_padding), pair(dilation)
     return g.emit(ConvTranspose2d(weight, bias, *window, groups), x)
 
 
 @converts("linear")
 def linear(g: Builder, input: Value, weight: Source, bias: Source | None = None) -> Value:
-    x = fp32_value(input, "linear: x")
-    fp32_source(g, weight, "linear: weight", axes=2)
-    fp32_source(g, bias, "linear: bias", size=g.tensors.shape(weight)[0])
+    x = float_value(input, "linear: x")
+    float_source(g, weight, "linear: weight", axes=2)
+    float_source(g, bias, "linear: bias", size=g.tensors.shape(weight)[0])
     if x.rank < 2:
         raise Unsupported(f"linear: x has {x.rank} axes, the kernels take at least 2")
     return g.emit(Linear(weight, bias), x)
@@ -111,12 +111,12 @@ def batch_norm(
             "batch_norm: uses the statistics of the batch",
             writes=training and running_mean is not None,
         )
-    x = fp32_value(input, "batch_norm: x")
+    x = float_value(input, "batch_norm: x")
     if x.rank < 2:
         raise Unsupported(f"batch_norm: x has {x.rank} axes")
     tensors = {"mean": running_mean, "var": running_var, "weight": weight, "bias": bias}
     for name, tensor in tensors.items():
-        fp32_source(g, tensor, f"batch_norm: {name}", size=x.shape[1])
+        float_source(g, tensor, f"batch_norm: {name}", size=x.shape[1])
     return g.emit(BatchNorm(Norm(running_mean, running_var, weight, bias, eps)), x)
 
 
@@ -145,14 +145,14 @@ def layer_norm(
     bias: Source | None = None,
     eps: float = 1e-5,
 ) -> Value:
-    x = fp32_value(input, "layer_norm: x")
+    x = float_value(input, "layer_norm: x")
     if len(normalized_shape) != 1 or isinstance(normalized_shape[0], Dim):
         raise Unsupported(f"layer_norm: over {tuple(normalized_shape)}, not the channels alone")
     if weight is None and bias is not None:
         raise Unsupported("layer_norm: a bias without a weight is run by torch")
     c = int(normalized_shape[0])
     for name, tensor in (("weight", weight), ("bias", bias)):
-        fp32_source(g, tensor, f"layer_norm: {name}", size=c)
+        float_source(g, tensor, f"layer_norm: {name}", size=c)
     return g.emit(LayerNorm(c, weight, bias, eps), x)
 
 
@@ -165,13 +165,13 @@ def group_norm(
     bias: Source | None = None,
     eps: float = 1e-5,
 ) -> Value:
-    x = fp32_value(input, "group_norm: x")
+    x = float_value(input, "group_norm: x")
     if x.rank < 2 or isinstance(num_groups, Dim):
         raise Unsupported(f"group_norm: {num_groups} groups of {x.rank} axes")
     if weight is None and bias is not None:
         raise Unsupported("group_norm: a bias without a weight is run by torch")
     for name, tensor in (("weight", weight), ("bias", bias)):
-        fp32_source(g, tensor, f"group_norm: {name}", size=x.shape[1])
+        float_source(g, tensor, f"group_norm: {name}", size=x.shape[1])
     return g.emit(GroupNorm(num_groups, weight, bias, eps), x)
 
 

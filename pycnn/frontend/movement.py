@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 
 from ..ir import Concat, Dim, Flatten, Identity, Pad, Reshape, expr_of
-from .builder import Builder, Unsupported, Value, fp32_value
+from .builder import Builder, Unsupported, Value, float_value
 from .table import converts
 
 
 @converts("flatten", where=(torch, torch.Tensor), may_alias=True)
 def flatten(g: Builder, input: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
-    x = fp32_value(input, "flatten: x")
+    x = float_value(input, "flatten: x")
     if not x.rank:
         raise Unsupported("flatten: x is a scalar")
     return g.emit(Flatten(start_dim % x.rank, end_dim % x.rank), x)
@@ -23,7 +23,7 @@ def flatten(g: Builder, input: Value, start_dim: int = 0, end_dim: int = -1) -> 
 
 @converts("reshape", "view", where=(torch, torch.Tensor), may_alias=True)
 def reshape(g: Builder, input: Value, *shape: Any) -> Value:
-    x = fp32_value(input, "reshape: x")
+    x = float_value(input, "reshape: x")
     sizes = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
     if not all(isinstance(s, int) for s in sizes):
         raise Unsupported(f"view: {sizes} are not sizes")
@@ -49,7 +49,7 @@ def _keeps_batch(g: Builder, x: Value, first: int, second: int) -> bool:
 def convert_pad(
     g: Builder, input: Value, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> Value:
-    x = fp32_value(input, "pad: x")
+    x = float_value(input, "pad: x")
     if mode != "constant" or x.rank < 2:
         raise Unsupported(f"pad: mode={mode!r} with {x.rank} axes is run by torch")
     left, right, top, bottom, *outer = (*pad, 0, 0) if len(pad) == 2 else pad
@@ -71,7 +71,7 @@ def dropout(
 ) -> Value:
     if training and p > 0:
         raise Unsupported("dropout: training=True draws random numbers at each call")
-    return g.emit(Identity(), fp32_value(input, "dropout: x"))
+    return g.emit(Identity(), float_value(input, "dropout: x"))
 
 
 @converts("clone", "detach", "float", "cpu", "alias", where=(torch, torch.Tensor), may_alias=True)
@@ -80,21 +80,21 @@ def identity(
 ) -> Value:
     if memory_format is not torch.preserve_format:
         raise Unsupported(f"memory_format={memory_format}: the caller may see the layout")
-    return g.emit(Identity(), fp32_value(input, "identity: x"))
+    return g.emit(Identity(), float_value(input, "identity: x"))
 
 
 @converts("to", where=(torch.Tensor,), may_alias=True)
 def to(g: Builder, input: Value, *args: Any, **kwargs: Any) -> Value:
     for value in (*args, *kwargs.values()):
-        same = value in (torch.float32, torch.preserve_format, None) or isinstance(value, bool)
+        same = value in (g.dtype, torch.preserve_format, None) or isinstance(value, bool)
         if not same and str(value) != "cpu":
             raise Unsupported(f"to({value}) may change the dtype, the device or the layout")
-    return g.emit(Identity(), fp32_value(input, "to: x"))
+    return g.emit(Identity(), float_value(input, "to: x"))
 
 
 @converts("cat", "concat", "concatenate", where=(torch,))
 def cat(g: Builder, tensors: Sequence[Value], dim: int = 0) -> Value:
-    values = [fp32_value(x, "cat: an operand") for x in tensors]
+    values = [float_value(x, "cat: an operand") for x in tensors]
     if not values or any(x.rank != values[0].rank for x in values) or not values[0].rank:
         raise Unsupported("cat: the operands have different ranks")
     return g.emit(Concat(dim % values[0].rank), *values)

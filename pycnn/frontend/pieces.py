@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..ir import Flatten, Identity, Op, Rearrange, Slice, Unflatten
-from .builder import Builder, Unsupported, Value, fp32_value
+from .builder import Builder, Unsupported, Value, float_value
 from .calls import Call
 from .table import converts
 
@@ -30,7 +30,7 @@ def _drop(dim: int, rank: int) -> Flatten:
 
 @converts("narrow", where=(torch, torch.Tensor), may_alias=True)
 def narrow(g: Builder, input: Value, dim: int, start: int, length: int) -> Value:
-    x = fp32_value(input, "narrow: x")
+    x = float_value(input, "narrow: x")
     if not isinstance(start, int) or not isinstance(length, int):
         raise Unsupported("narrow: a tensor as a bound")
     d = dim % x.rank
@@ -40,7 +40,7 @@ def narrow(g: Builder, input: Value, dim: int, start: int, length: int) -> Value
 
 @converts("select", where=(torch, torch.Tensor), may_alias=True)
 def select(g: Builder, input: Value, dim: int, index: int) -> Value:
-    x = fp32_value(input, "select: x")
+    x = float_value(input, "select: x")
     if type(index) is not int or x.rank < 2:
         raise Unsupported("select: not an entry of an axis")
     d = dim % x.rank
@@ -51,7 +51,7 @@ def select(g: Builder, input: Value, dim: int, index: int) -> Value:
 @converts("__getitem__", where=(torch.Tensor,), may_alias=True)
 def getitem(g: Builder, input: Value, index: Any) -> Value:
     """Slices, entries and new axes."""
-    x = fp32_value(input, "x[...]: x")
+    x = float_value(input, "x[...]: x")
     parts = list(index) if isinstance(index, tuple) else [index]
     if not all(p is None or p is Ellipsis or type(p) in (slice, int) for p in parts):
         raise Unsupported("x[...]: an index is neither a slice nor a number")
@@ -146,7 +146,7 @@ def record_pieces(trace: Trace, call: Call, new: Sequence[Tensor]) -> str:
     builder = trace.builder()
     made: list[tuple[Value, Call]] = []
     try:
-        x = fp32_value(call.args[0], f"{call.name}: x")
+        x = float_value(call.args[0], f"{call.name}: x")
         axis, sizes = _sizes(x, call)
         at = 0
         for size in sizes:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ..ir import Op, Permute, Rearrange, Reshape, Unflatten
-from .builder import Builder, Unsupported, Value, fp32_value, map_value
+from .builder import Builder, Unsupported, Value, float_value, map_value
 from .table import converts
 
 _BOTH = (torch, torch.Tensor)
@@ -16,14 +16,14 @@ _BOTH = (torch, torch.Tensor)
 
 @converts("permute", where=_BOTH, may_alias=True)
 def permute(g: Builder, input: Value, *dims: Any) -> Value:
-    x = fp32_value(input, "permute: x")
+    x = float_value(input, "permute: x")
     order = tuple(dims[0]) if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
     return g.emit(Permute(tuple(int(d) % x.rank for d in order)), x)
 
 
 @converts("transpose", "swapaxes", "swapdims", where=_BOTH, may_alias=True)
 def transpose(g: Builder, input: Value, dim0: int, dim1: int) -> Value:
-    x = fp32_value(input, "transpose: x")
+    x = float_value(input, "transpose: x")
     order = list(range(x.rank))
     a, b = dim0 % x.rank, dim1 % x.rank
     order[a], order[b] = order[b], order[a]
@@ -32,7 +32,7 @@ def transpose(g: Builder, input: Value, dim0: int, dim1: int) -> Value:
 
 @converts("movedim", "moveaxis", where=_BOTH, may_alias=True)
 def movedim(g: Builder, input: Value, source: Any, destination: Any) -> Value:
-    x = fp32_value(input, "movedim: x")
+    x = float_value(input, "movedim: x")
     pairs = [(d,) if isinstance(d, int) else tuple(d) for d in (source, destination)]
     moved = {to % x.rank: d % x.rank for d, to in zip(*pairs, strict=True)}
     rest = iter(d for d in range(x.rank) if d not in moved.values())
@@ -41,7 +41,7 @@ def movedim(g: Builder, input: Value, source: Any, destination: Any) -> Value:
 
 @converts("unsqueeze", where=_BOTH, may_alias=True)
 def unsqueeze(g: Builder, input: Value, dim: int) -> Value:
-    x = fp32_value(input, "unsqueeze: x")
+    x = float_value(input, "unsqueeze: x")
     sizes = g.sizes(x)
     sizes.insert(dim % (x.rank + 1), 1)
     return g.emit(Reshape(tuple(sizes)), x)
@@ -49,7 +49,7 @@ def unsqueeze(g: Builder, input: Value, dim: int) -> Value:
 
 @converts("squeeze", where=_BOTH, may_alias=True)
 def squeeze(g: Builder, input: Value, dim: int) -> Value:
-    x = fp32_value(input, "squeeze: x")
+    x = float_value(input, "squeeze: x")
     sizes = g.sizes(x)
     one = g.guard(sizes[dim], "==", 1)
     if one:
@@ -59,7 +59,7 @@ def squeeze(g: Builder, input: Value, dim: int) -> Value:
 
 @converts("unflatten", where=_BOTH, may_alias=True)
 def unflatten(g: Builder, input: Value, dim: int, sizes: Any) -> Value:
-    x = fp32_value(input, "unflatten: x")
+    x = float_value(input, "unflatten: x")
     return g.emit(Unflatten(dim % x.rank, tuple(sizes)), x)
 
 

@@ -48,9 +48,10 @@ from .table import CONVERTERS, MAY_ALIAS
 class Trace:
     """All state of one capture."""
 
-    def __init__(self, tensors: TensorTable, device: torch.device) -> None:
+    def __init__(self, tensors: TensorTable, device: torch.device, dtype: torch.dtype) -> None:
         self.tensors = tensors
         self.device = device
+        self.dtype = dtype  # that kernels take
         self.nodes: list[Node] = []
         self.dtypes: dict[int, torch.dtype] = {}
         self.calls: dict[int, Call] = {}  # value -> the call that made it
@@ -124,11 +125,14 @@ class Trace:
             return twin.shape
         self.sizes_read = True
         builder = self.builder()
-        return torch.Size(builder.sizes(Value(value, tuple(twin.shape), twin.dtype)))
+        return torch.Size(builder.sizes(self._value(value, twin)))
+
+    def _value(self, value: int, twin: Tensor) -> Value:
+        return Value(value, tuple(twin.shape), twin.dtype, self.dtype)
 
     def builder(self) -> Builder:
         """For the nodes of one call."""
-        return Builder(self.tensors, self.new_id, self.path, self._makers)
+        return Builder(self.tensors, self.new_id, self.path, self._makers, self.dtype)
 
     def add(self, nodes: Sequence[Node]) -> None:
         """Commit nodes of ours."""
@@ -136,7 +140,7 @@ class Trace:
         for node in nodes:
             for value in node.outputs:
                 self._makers[value] = node
-                self.dtypes[value] = torch.float32
+                self.dtypes[value] = self.dtype
 
     def where(self) -> str:
         return f"{self.path}: " if self.path else ""
@@ -176,7 +180,7 @@ class Trace:
             value = self.value_of(x)
             if value is None:
                 return self.source_of(x)[0]
-            return Value(value, tuple(x.shape), x.dtype)
+            return self._value(value, x)
 
         return map_leaves(argument, leaf)
 
@@ -198,6 +202,7 @@ class Trace:
         if not inplace:
             twin = torch.empty(
                 out.shape,
+                dtype=out.dtype,
                 device="meta",
                 memory_format=memory_format_like(tensors_in(args), len(out.shape)),
             )

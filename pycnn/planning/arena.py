@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pycnn.planning.check import check
-from pycnn.planning.homes import FLOAT, Home, Homes
-from pycnn.planning.lowering import Step
+from pycnn.planning.homes import Home, Homes
 from pycnn.planning.memory import Block, Placement, align, place
+from pycnn.planning.step import Step
 
 Slot = tuple[str, int] | tuple[str, int, int] | tuple[str, int, int, int, int]
 
@@ -33,8 +33,10 @@ class Scratch:
 
 @dataclass(frozen=True)
 class Arena:
-    """`offsets`: bytes, of the buffers that all workers see; `scratch`: by buffer, the section's whose own it is."""
+    """`offsets`: bytes, of the buffers that all workers see; `scratch`: by buffer, the section's whose own it is.
+    `itemsize`: bytes of an element."""
 
+    itemsize: int
     total: int
     offsets: Mapping[int, int]
     scratch: Mapping[int, Scratch]
@@ -43,7 +45,7 @@ class Arena:
         """The operand at `home` as the plan names it."""
         if home is None:
             return ("none", 0)
-        offset, image = home.offset * FLOAT, home.image * FLOAT
+        offset, image = home.offset * self.itemsize, home.image * self.itemsize
         if home.kind != "arena":
             return (home.kind, home.index, offset, image, 0)
         own = self.scratch.get(home.index)
@@ -76,7 +78,7 @@ def arrange(
         blocks.append(Block(_key(n), inner[n][1].total * workers, span.begin, span.end - 1))
     for key, at in uses.items():
         first, end = (0, last) if keep else (at[0], at[-1])
-        blocks.append(Block(key, homes.buffers[key] * FLOAT, *_whole(first, end, spans)))
+        blocks.append(Block(key, homes.buffers[key] * homes.itemsize, *_whole(first, end, spans)))
     outer = _placed(blocks)
     scratch = {
         block.key: Scratch(placement.offsets, outer.offsets[_key(n)], placement.total)
@@ -84,7 +86,7 @@ def arrange(
         for block in own
     }
     offsets = {key: at for key, at in outer.offsets.items() if key in uses}
-    return Arena(outer.total, offsets, scratch)
+    return Arena(homes.itemsize, outer.total, offsets, scratch)
 
 
 def _placed(blocks: Sequence[Block]) -> Placement:
@@ -106,7 +108,7 @@ def _whole(first: int, last: int, spans: Sequence[Span]) -> tuple[int, int]:
 def _image_bytes(key: int, homes: Homes, images: int) -> int:
     """Of one image's part of a buffer; one that belongs to no value was made for one image."""
     floats = homes.buffers[key]
-    return (floats if key < 0 else floats // images) * FLOAT
+    return (floats if key < 0 else floats // images) * homes.itemsize
 
 
 def _key(section: int) -> int:

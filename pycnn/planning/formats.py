@@ -30,6 +30,7 @@ from pycnn.ir import (
     resolve,
     run_op,
 )
+from pycnn.planning.homes import same_memory
 
 
 def is_channels_last(t: Tensor) -> bool:
@@ -85,6 +86,28 @@ def strided(shape: Shape, channels_last: bool) -> torch.memory_format:
     return torch.channels_last if channels_last and len(shape) == 4 else torch.contiguous_format
 
 
-def fresh(shape: Shape, memory_format: torch.memory_format) -> Tensor:
+def fresh(
+    shape: Shape, memory_format: torch.memory_format, dtype: torch.dtype, device: torch.device
+) -> Tensor:
     """An output tensor, whatever torch's default dtype and device are."""
-    return torch.empty(shape, dtype=torch.float32, device="cpu", memory_format=memory_format)
+    return torch.empty(shape, dtype=dtype, device=device, memory_format=memory_format)
+
+
+def formats_of(x: Tensor) -> tuple[bool, bool]:
+    """(contiguous NCHW, channels_last as torch sees it)."""
+    return is_nchw(x), is_channels_last(x)
+
+
+def is_nchw(x: Tensor) -> bool:
+    """Contiguous NCHW whose bytes are not NHWC's too."""
+    return x.dim() == 4 and x.is_contiguous() and not same_memory(tuple(x.shape))
+
+
+def readable(x: Tensor) -> Tensor:
+    """x itself where a plan reads its memory as it is (contiguous NCHW or NHWC), else a contiguous copy."""
+    if x.is_neg():
+        x = x.resolve_neg()
+    if x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)):
+        return x
+    fmt = torch.channels_last if is_channels_last(x) else torch.contiguous_format
+    return x.contiguous(memory_format=fmt)

@@ -7,6 +7,7 @@ floats apart, so that a value may be a channel slice of a wider buffer, and a jo
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from pycnn.ir import (
@@ -24,7 +25,6 @@ from pycnn.planning.movement import rows_within
 from pycnn.planning.segments import Segment
 
 FLOAT = 4
-_PAGE = 4096
 
 
 @dataclass(frozen=True)
@@ -69,16 +69,14 @@ def of_channels(op: Concat | Slice, shape: Shape) -> bool:
     return op.dim == (1 if len(shape) == 4 else len(shape) - 1)
 
 
-def pixel_stride(c: int) -> int:
-    """Floats between pixels: c, off multiples of 4 KiB, at which a tile's rows fall into one cache set."""
-    return c + 16 if c * FLOAT % _PAGE == 0 else c
-
-
 @dataclass
 class Homes:
-    """Assigned homes of a segment's values."""
+    """Assigned homes of a segment's values. `pixel_stride`: elements between pixels of so many channels in the arena;
+    `itemsize`: bytes of an element."""
 
     shapes: Shapes
+    pixel_stride: Callable[[int], int]
+    itemsize: int = FLOAT
     of: dict[int, Home] = field(default_factory=dict)
     alias: dict[int, int] = field(default_factory=dict)  # value -> the value whose bytes it is
     start: dict[int, tuple[int, int]] = field(
@@ -114,10 +112,10 @@ def alias_start(node: Node, shapes: Shapes) -> tuple[int, int] | None:
 
 
 def assign(
-    segment: Segment, shapes: Shapes, formats: dict[int, bool], nchw: dict[int, bool]
+    segment: Segment, homes: Homes, formats: dict[int, bool], nchw: dict[int, bool]
 ) -> Homes:
-    """Homes of all values. `formats`: channels_last wanted of outputs; `nchw`: inputs that are NCHW."""
-    homes = Homes(shapes)
+    """Give homes to all values. `formats`: channels_last wanted of outputs; `nchw`: inputs that are NCHW."""
+    shapes = homes.shapes
     for i, v in enumerate(segment.inputs):
         homes.of[v] = Home("input", i, Rows.of(shapes[v]).c, nchw=nchw.get(v, False))
     made: dict[int, Node] = {}
@@ -193,7 +191,7 @@ def _settle(value: int, slices: dict[int, tuple[int, int]], homes: Homes) -> Hom
         homes.of[value] = Home(whole.kind, whole.index, whole.ld, whole.offset + offset)
     else:
         rows = Rows.of(homes.shapes[value])
-        ld = pixel_stride(rows.c) if len(homes.shapes[value]) == 4 else rows.c
+        ld = homes.pixel_stride(rows.c) if len(homes.shapes[value]) == 4 else rows.c
         homes.of[value] = Home("arena", value, ld)
         homes.buffers[value] = rows.count * ld
     return homes.of[value]

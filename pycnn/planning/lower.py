@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pycnn import _C
 from pycnn.ir import Shape, Shapes, TensorTable
 from pycnn.planning import params as fields
-from pycnn.planning.arena import Arena, Slot, Span, arrange
+from pycnn.planning.arena import Span, arrange
+from pycnn.planning.draft import Draft
 from pycnn.planning.formats import fresh, propagate, strided
-from pycnn.planning.homes import FLOAT, Homes, assign
+from pycnn.planning.homes import Homes, assign
 from pycnn.planning.lower_ops import lower_node
-from pycnn.planning.lowering import Lowering, Step
-from pycnn.planning.memory import align
+from pycnn.planning.lowering import Lowering
 from pycnn.planning.sections import Section, sections
 from pycnn.planning.segments import Segment
-from pycnn.planning.settings import Settings
+from pycnn.planning.step import Step
+from pycnn.planning.target import Plan, Target
 from pycnn.planning.weights import Weights
 
 # Multiply-adds of a call from which a sleeping thread is worth waking; and of a step, from which one that is awake
@@ -30,7 +30,8 @@ _WAKE, _SHARE = 2e6, 2.5e4
 class Lowered:
     """A runnable plan with what `explain` tells about it."""
 
-    plan: _C.Plan
+    plan: Plan
+    target: Target
     steps: tuple[Step, ...]
     output_shapes: tuple[Shape, ...]
     output_channels_last: tuple[bool, ...]
@@ -42,7 +43,8 @@ class Lowered:
     def fresh_outputs(self) -> list[Tensor]:
         """Tensors for the plan to fill."""
         pairs = zip(self.output_shapes, self.output_channels_last, strict=True)
-        return [fresh(shape, strided(shape, last)) for shape, last in pairs]
+        of = self.target.dtype, self.target.device
+        return [fresh(shape, strided(shape, last), *of) for shape, last in pairs]
 
 
 def lower(
@@ -52,34 +54,34 @@ def lower(
     channels_last: Mapping[int, bool],
     tensors: TensorTable,
     weights: Weights,
-    settings: Settings,
+    target: Target,
     pool: bool,
-    arenas: _C.Arenas,
     keep: bool = False,
 ) -> Lowered:
     """Choose kernels, place buffers, prove the placement, build the plan.
 
     `nchw`: which 4-d inputs are contiguous NCHW (the others are NHWC, pixels adjacent); `channels_last`: torch's memory
-    format of each input. `pool`: run on our threads; else on OpenMP's. `arenas`: the memory it runs in. `keep`: no
-    value's memory is used again.
+    format of each input. `pool`: run on our threads; else on OpenMP's. `keep`: no value's memory is used again.
     """
     formats = propagate(segment.nodes, channels_last, shapes, tensors)
-    homes = assign(segment, shapes, formats, dict(nchw))
-    work = Lowering(segment, shapes, homes, tensors, weights, settings)
-    spans = _lower_nodes(work, sections(segment, shapes, tensors))
+    empty = Homes(shapes, target.pixel_stride, target.itemsize)
+    homes = assign(segment, empty, formats, dict(nchw))
+    work = Lowering(segment, shapes, homes, tensors, weights, target)
+    spans = _lower_nodes(work, sections(segment, shapes, tensors) if target.by_image else ())
     for i, v in enumerate(segment.outputs):
         work.deliver(i, v, formats[v])
     work.pack()
     effort = sum(fields.multiplies(s.op, s.params) * s.images for s in work.steps)
     wakes = effort >= _WAKE
     shared = wakes or (pool and effort >= _SHARE * len(work.steps))
-    workers = settings.threads if shared else 1
+    workers = target.threads if shared else 1
     arena = arrange(work.steps, spans, homes, workers, keep)
     ends = len(segment.inputs), len(segment.outputs)
-    plan = _build(work.steps, spans, arena, workers, ends, pool, arenas, wakes)
+    draft = Draft(work.steps, spans, arena, *ends, workers, pool, wakes)
     wanted = [(tuple(shapes[v]), formats[v]) for v in segment.outputs]
     return Lowered(
-        plan,
+        target.build(draft),
+        target,
         tuple(work.steps),
         tuple(s for s, _ in wanted),
         tuple(f for _, f in wanted),
@@ -106,35 +108,3 @@ def _lower_nodes(work: Lowering, sections: Sequence[Section]) -> list[Span]:
     for node in work.segment.nodes[done:]:
         lower_node(work, node)
     return [span for span in spans if span.begin < span.end]
-
-
-def _build(
-    steps: Sequence[Step],
-    spans: Sequence[Span],
-    arena: Arena,
-    workers: int,
-    ends: tuple[int, int],
-    pool: bool,
-    arenas: _C.Arenas,
-    wakes: bool,
-) -> _C.Plan:
-    shared = (_C.workspace(s.op, s.kernel, s.params, workers) for s in steps)
-    own = (
-        align(_C.workspace(s.op, s.kernel, s.params, 1) * FLOAT) // FLOAT * workers
-        for span in spans
-        for s in steps[span.begin : span.end]
-    )
-    workspace = max((*shared, *own), default=0)
-    plan = _C.Plan(arena.total, workspace * FLOAT, workers, *ends, pool, arenas, wakes)
-    none: Slot = ("none", 0)
-    for s in steps:
-        weight, bias = arena.slot(s.third), none
-        if s.packed is not None:
-            weight = ("const", s.packed.weight.data_ptr())
-            if s.packed.bias is not None:
-                bias = ("const", s.packed.bias.data_ptr())
-        x, residual, y = (arena.slot(home) for home in (s.x, s.residual, s.y))
-        plan.add(s.op, s.kernel, s.params, x, residual, weight, bias, y)
-    for span in spans:
-        plan.section(span.begin, span.end, span.images)
-    return plan

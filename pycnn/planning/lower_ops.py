@@ -80,7 +80,8 @@ def _batch_norm(op: BatchNorm, work: Lowering, node: Node) -> None:
 def _convolve(work: Lowering, node: Node, params: Params, has_residual: bool) -> None:
     x = work.homes[node.inputs[0]]
     # A stem reads NCHW itself; more channels are worth one copy to NHWC.
-    direct = x.nchw and params["c"] // params["groups"] < 8 and params["groups"] == 1
+    few = params["c"] // params["groups"] < 8 and params["groups"] == 1
+    direct = x.nchw and few and work.target.reads_nchw
     if x.nchw and not direct:
         x = work.nhwc(node.inputs[0], node)
     _dense("conv2d", work, node, {**params, "x_nchw": int(x.nchw)}, x, has_residual)
@@ -89,7 +90,8 @@ def _convolve(work: Lowering, node: Node, params: Params, has_residual: bool) ->
 @lower_op.register
 def _linear(op: Linear, work: Lowering, node: Node) -> None:
     params = fields.linear(op, work.shapes[node.inputs[0]], work.shapes[node.outputs[0]])
-    _dense("linear", work, node, params, work.homes[node.inputs[0]], op.has_residual)
+    name, params = work.target.linear(params)
+    _dense(name, work, node, params, work.homes[node.inputs[0]], op.has_residual)
 
 
 def _dense(

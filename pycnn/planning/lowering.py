@@ -8,27 +8,12 @@ from dataclasses import dataclass, field, replace
 
 from pycnn.ir import Node, Shapes, TensorTable
 from pycnn.planning import params as fields
-from pycnn.planning.homes import Home, Homes, Rows, pixel_stride, same_memory
+from pycnn.planning.homes import Home, Homes, Rows, same_memory
 from pycnn.planning.params import Params
 from pycnn.planning.segments import Segment
-from pycnn.planning.settings import Settings
-from pycnn.planning.weights import Packed, Weights
-
-
-@dataclass(frozen=True)
-class Step:
-    """One kernel call; homes say where its operands lie. `params` are those of one image where there are `images`."""
-
-    op: str
-    kernel: str
-    params: Params
-    node: Node
-    x: Home
-    y: Home
-    residual: Home | None = None
-    third: Home | None = None  # read as a kernel without weights has it: where they would be
-    packed: Packed | None = None
-    images: int = 1
+from pycnn.planning.step import Step
+from pycnn.planning.target import Target
+from pycnn.planning.weights import Weights
 
 
 @dataclass
@@ -40,7 +25,7 @@ class Lowering:
     homes: Homes
     tensors: TensorTable
     weights: Weights
-    settings: Settings
+    target: Target
     steps: list[Step] = field(default_factory=list)
     weighted: list[int] = field(default_factory=list)  # indices of steps that read packed weights
     converted: dict[int, Home] = field(default_factory=dict)  # NCHW inputs copied to NHWC
@@ -50,12 +35,12 @@ class Lowering:
     @contextmanager
     def section(self, images: int) -> Iterator[None]:
         """Steps added within are those of one image, run by one worker."""
-        whole = self.shapes, self.settings, self.converted
+        whole = self.shapes, self.target, self.converted
         one = {v: (1, *s[1:]) if s[:1] == (images,) else s for v, s in self.shapes.items()}
-        self.shapes, self.settings = one, replace(self.settings, threads=1)
+        self.shapes, self.target = one, replace(self.target, threads=1)
         self.converted, self.images = dict(self.converted), images
         yield
-        self.shapes, self.settings, self.converted = whole
+        self.shapes, self.target, self.converted = whole
         self.images = 1
 
     def emit(
@@ -69,17 +54,19 @@ class Lowering:
         weighted: bool = False,
         third: Home | None = None,
     ) -> None:
-        params = self.settings.complete(op, params)
-        kernel = self.settings.choose(op, params)
+        params = self.target.complete(op, params)
+        kernel = self.target.choose(op, params, x.offset)
         if weighted:
             self.weighted.append(len(self.steps))
         self.steps.append(Step(op, kernel, params, node, x, y, residual, third, images=self.images))
 
     def pack(self) -> None:
         """Give the steps their weights: all at once, for several threads to share the work."""
-        wanted = [(s.node, s.kernel, s.params) for s in map(self.steps.__getitem__, self.weighted)]
+        wanted = [
+            (s.node, s.op, s.kernel, s.params) for s in map(self.steps.__getitem__, self.weighted)
+        ]
         for at, packed in zip(
-            self.weighted, self.weights.get_all(wanted, self.settings.threads), strict=True
+            self.weighted, self.weights.get_all(wanted, self.target.threads), strict=True
         ):
             self.steps[at] = replace(self.steps[at], packed=packed)
 
@@ -96,7 +83,7 @@ class Lowering:
             return home
         if value not in self.converted:
             shape = self.shapes[value]
-            ld = pixel_stride(shape[1])
+            ld = self.target.pixel_stride(shape[1])
             made = replace(self.buffer(Rows.of(shape).count * ld, ld), image=Rows.image(shape) * ld)
             self.emit("layout", node, fields.layout(shape, False, ld), home, made)
             self.converted[value] = made

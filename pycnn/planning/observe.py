@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from pycnn.ir import Shape
-from pycnn.planning.homes import FLOAT, Home, Rows
+from pycnn.planning.homes import Home, Rows
 from pycnn.planning.lower import Lowered
 from pycnn.planning.program import Program, Situation, addresses
 from pycnn.planning.segments import Segment
-
-_ALIGN = 64  # bytes, as Plan.run_in asks
 
 
 def observe(
@@ -22,7 +19,7 @@ def observe(
     `inputs` are what `readable` gave. Values that a step keeps to itself have no memory and are not there.
     """
     lowered = program.kept(segment, inputs, now)
-    memory = _aligned(lowered.plan.memory_bytes)
+    memory = lowered.target.memory(lowered.plan.memory_bytes)
     outputs = lowered.fresh_outputs()
     lowered.plan.run_in(memory.data_ptr(), addresses(inputs), addresses(outputs))
     values = {}
@@ -33,7 +30,7 @@ def observe(
                 continue
             home = lowered.homes[value]
             if home.kind == "arena":
-                start = lowered.offsets[home.index] // FLOAT
+                start = lowered.offsets[home.index] // lowered.target.itemsize
                 values[value] = _view(memory[start:], home, now.shapes[value])
             else:
                 tensor = (inputs if home.kind == "input" else outputs)[home.index]
@@ -44,16 +41,10 @@ def observe(
 
 
 def _view(memory: Tensor, home: Home, shape: Shape) -> Tensor:
-    """The value whose rows lie `home.ld` floats apart from `home.offset` on, in torch's order of axes."""
+    """The value whose rows lie `home.ld` elements apart from `home.offset` on, in torch's order of axes."""
     rows = Rows.of(shape)
     stored = memory[home.offset :].as_strided((rows.count, rows.c), (home.ld, 1))
     if len(shape) == 4:
         n, c, h, w = shape
         return stored.reshape(n, h, w, c).permute(0, 3, 1, 2)
     return stored.reshape(shape)
-
-
-def _aligned(count: int) -> Tensor:
-    """`count` bytes as floats, beginning at a multiple of 64 bytes."""
-    memory = torch.empty(count // FLOAT + _ALIGN // FLOAT, dtype=torch.float32, device="cpu")
-    return memory[-memory.data_ptr() % _ALIGN // FLOAT :]

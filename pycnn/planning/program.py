@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pycnn import _C
 from pycnn.ir import (
     Const,
     Graph,
@@ -25,11 +24,10 @@ from pycnn.ir import (
     run_op,
     run_torch_op,
 )
-from pycnn.planning.formats import fresh, is_channels_last, strided
-from pycnn.planning.homes import same_memory
+from pycnn.planning.formats import formats_of, fresh, strided
 from pycnn.planning.lower import Lowered, lower
 from pycnn.planning.segments import Item, Segment, TorchStep, split
-from pycnn.planning.settings import Settings
+from pycnn.planning.target import Target
 from pycnn.planning.weights import Weights
 
 Key = tuple[Any, ...]
@@ -74,37 +72,28 @@ class Program:
         self,
         graph: Graph,
         weights: Weights,
-        threads: int | None = None,
-        exact: bool = False,
-        batch_invariant: bool = False,
-        arenas: _C.Arenas | None = None,
+        target: Callable[[], Target],
     ) -> None:
+        """`target`: tells what a plan made now is for; its device and dtype are always the same."""
         self.graph = graph
         self.weights = weights
-        self._asked = (threads, exact, batch_invariant)
+        self.target = target
         self._situations: dict[tuple[Shape, ...], Situation] = {}
         self._plans: dict[Key, Lowered] = {}
-        self._arenas = _C.Arenas() if arenas is None else arenas
         self._lock = threading.RLock()
 
     def with_weights(self, weights: Weights) -> Program:
         """The same graph over other packed weights; plans are made again."""
-        return Program(self.graph, weights, *self._asked, self._arenas)
-
-    def settings(self) -> Settings:
-        """Those of a plan made now; threads: torch's setting, or the caller's, within the usable cores."""
-        asked, exact, batch_invariant = self._asked
-        wanted = torch.get_num_threads() if asked is None else asked
-        threads = max(1, min(wanted, int(_C.machine()["cores"])))
-        return Settings(threads, exact, batch_invariant)
+        return Program(self.graph, weights, self.target)
 
     def at(self, inputs: Sequence[Tensor]) -> Situation:
         """What holds for inputs of these shapes; ShapeError if the graph does not."""
         key = tuple(tuple(x.shape) for x in inputs)
         found = self._situations.get(key)
         if found is None:
-            shapes = infer_shapes(self.graph, key)
-            items = tuple(_resolved(item, shapes) for item in split(self.graph, shapes))
+            shapes, target = infer_shapes(self.graph, key), self.target()
+            items = split(self.graph, shapes, target.dtype, target.without)
+            items = tuple(_resolved(item, shapes) for item in items)
             found = Situation(key, shapes, items)
             with self._lock:
                 self._situations[key] = found
@@ -117,7 +106,7 @@ class Program:
 
     def walk(self, inputs: Sequence[Tensor], on_segment: OnSegment, on_torch: OnTorch) -> Any:
         """As `run`, with the segments and torch steps run by the functions given."""
-        now = self.at(inputs)
+        now, readable = self.at(inputs), self.target().readable
         env = dict(zip(self.graph.inputs, inputs, strict=True))
         for item in now.items:
             if isinstance(item, TorchStep):
@@ -136,43 +125,44 @@ class Program:
         single = segment.inputs == self.graph.inputs and segment.outputs == self.graph.outputs
         if not (single and len(segment.inputs) == 1 and self.graph.output_tree.is_leaf):
             return None
-        if readable(x) is not x:
+        if self.target().readable(x) is not x:
             return None
         lowered = self.lowered(segment, [x], now)
         shape = lowered.output_shapes[0]
         with torch.inference_mode(False):
-            like = fresh(shape, strided(shape, lowered.output_channels_last[0]))
+            last = lowered.output_channels_last[0]
+            like = fresh(shape, strided(shape, last), x.dtype, x.device)
         return Call(lowered, like)
 
     def lowered(self, segment: Segment, inputs: Sequence[Tensor], now: Situation) -> Lowered:
         """The segment's plan for tensors that `readable` gave."""
-        settings = self.settings()
-        key = (now.key, segment.outputs, settings, tuple(map(_formats, inputs)))
+        target = self.target()
+        key = (now.key, segment.outputs, target, tuple(map(formats_of, inputs)))
         with self._lock:
             found = self._plans.pop(key, None)
             if found is None:
-                found = self._lower(segment, inputs, now, settings)
+                found = self._lower(segment, inputs, now, target)
             self._plans[key] = found
             _trim(self._plans, KEPT_SHAPES * len(now.items))
         return found
 
     def kept(self, segment: Segment, inputs: Sequence[Tensor], now: Situation) -> Lowered:
         """A plan of the same kernels over the same weights, in which every value stays in memory."""
-        return self._lower(segment, inputs, now, self.settings(), keep=True)
+        return self._lower(segment, inputs, now, self.target(), keep=True)
 
     def _lower(
         self,
         segment: Segment,
         inputs: Sequence[Tensor],
         now: Situation,
-        settings: Settings,
+        target: Target,
         keep: bool = False,
     ) -> Lowered:
-        formats = dict(zip(segment.inputs, map(_formats, inputs), strict=True))
+        formats = dict(zip(segment.inputs, map(formats_of, inputs), strict=True))
         nchw, last = ({v: f[i] for v, f in formats.items()} for i in (0, 1))
         tensors, pool = self.graph.tensors, now.all_kernels
         given = segment, now.shapes, nchw, last, tensors, self.weights
-        return lower(*given, settings, pool, self._arenas, keep)
+        return lower(*given, target, pool, keep)
 
     def _run_segment(self, segment: Segment, inputs: list[Tensor], now: Situation) -> Values:
         lowered = self.lowered(segment, inputs, now)
@@ -200,25 +190,6 @@ def _run_torch(op: Op, inputs: list[Tensor], graph: Graph) -> list[Tensor]:
 def addresses(tensors: Sequence[Tensor]) -> list[int]:
     """Where the tensors' memory begins."""
     return [t.data_ptr() for t in tensors]
-
-
-def _formats(x: Tensor) -> tuple[bool, bool]:
-    return is_nchw(x), is_channels_last(x)
-
-
-def is_nchw(x: Tensor) -> bool:
-    """Contiguous NCHW whose bytes are not NHWC's too."""
-    return x.dim() == 4 and x.is_contiguous() and not same_memory(tuple(x.shape))
-
-
-def readable(x: Tensor) -> Tensor:
-    """x itself where a plan reads its memory as it is (contiguous NCHW or NHWC), else a contiguous copy."""
-    if x.is_neg():
-        x = x.resolve_neg()
-    if x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)):
-        return x
-    fmt = torch.channels_last if is_channels_last(x) else torch.contiguous_format
-    return x.contiguous(memory_format=fmt)
 
 
 def _resolved(item: Item, shapes: Shapes) -> Item:

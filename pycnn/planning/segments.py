@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pycnn.ir import Graph, Node, Shapes
+import torch
+
+from pycnn.ir import Graph, Node, Op, Shapes
 from pycnn.planning.support import why_torch
 
 
@@ -28,11 +30,13 @@ class TorchStep:
 Item = Segment | TorchStep
 
 
-def split(graph: Graph, shapes: Shapes) -> tuple[Item, ...]:
-    """The graph's nodes in order, as segments and torch steps."""
+def split(
+    graph: Graph, shapes: Shapes, dtype: torch.dtype, without: tuple[type[Op], ...]
+) -> tuple[Item, ...]:
+    """The graph's nodes in order, as segments and torch steps; kernels are of `dtype`, for all ops but `without`."""
     groups: list[list[Node] | TorchStep] = []
     for node in graph.nodes:
-        reason = why_torch(graph, node, shapes)
+        reason = why_torch(graph, node, shapes, dtype, without)
         if reason is not None:
             groups.append(TorchStep(node, reason))
         elif groups and isinstance(groups[-1], list):

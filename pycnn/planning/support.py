@@ -22,6 +22,7 @@ from pycnn.ir import (
     Linear,
     LocalResponseNorm,
     Node,
+    Op,
     Pool2d,
     Shape,
     Shapes,
@@ -40,16 +41,25 @@ from pycnn.planning.movement import MAX_AXES, most_axes
 _MAPS = (Conv2d, ConvTranspose2d, Pool2d, AdaptivePool2d, BatchNorm, Upsample, LocalResponseNorm)
 
 
-def why_torch(graph: Graph, node: Node, shapes: Shapes) -> str | None:
-    """Why torch runs this node itself, in one sentence, or None if a kernel does."""
+def why_torch(
+    graph: Graph,
+    node: Node,
+    shapes: Shapes,
+    dtype: torch.dtype = torch.float32,
+    without: tuple[type[Op], ...] = (),
+) -> str | None:
+    """Why torch runs this node itself, in one sentence, or None if a kernel does. The kernels are of `dtype`, and there
+    are none for the ops `without`."""
     op = node.op
     if isinstance(op, Torch):
         return op.reason or "no converter for this function"
+    if isinstance(op, without):
+        return f"no kernel for {op.name} on this device"
     if isinstance(op, TimestepEmbedding):
         return None if op.steps in STEP_TYPES else f"no kernel for time steps of {op.steps}"
     dtypes = {graph.dtypes[v] for v in (*node.inputs, *node.outputs)}
     dtypes |= {graph.tensors[s].dtype for s in sources(op)}
-    if dtypes != {torch.float32}:
+    if dtypes != {dtype}:
         return f"no kernel for {', '.join(sorted(map(str, dtypes)))}"
     inputs = [shapes[v] for v in node.inputs]
     output = shapes[node.outputs[0]]

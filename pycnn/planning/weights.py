@@ -5,12 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from pycnn import _C
 from pycnn.ir import (
     Arith,
     BatchNorm,
@@ -28,27 +25,21 @@ from pycnn.ir import (
     sources,
 )
 from pycnn.ops.timestep_embedding import frequencies
-
-
-@dataclass(frozen=True)
-class Packed:
-    """`weight` as the kernel's pack() made it; `bias` [k] or None. Plans hold on to it by address."""
-
-    weight: Tensor
-    bias: Tensor | None
-
+from pycnn.planning.params import Params
+from pycnn.planning.step import Packed
+from pycnn.planning.target import Target
 
 # First row and column, rows and columns of the part of a convolution's window that sees the map.
 Taps = tuple[int, ...]
 Key = tuple[int, str, int, Taps]  # value the node makes, kernel, x_nchw
-Wanted = tuple[Node, str, dict[str, float]]  # arguments of `Weights.get`
+Wanted = tuple[Node, str, str, Params]  # arguments of `Weights.get`
 
 
-def _key(node: Node, kernel: str, params: dict[str, float]) -> Key:
+def _key(node: Node, op: str, kernel: str, params: Params) -> Key:
     return node.outputs[0], kernel, int(params.get("x_nchw", 0)), _taps(node, params)
 
 
-def _taps(node: Node, params: dict[str, float]) -> Taps:
+def _taps(node: Node, params: Params) -> Taps:
     """What planning/params.py kept of a convolution's window."""
     op = node.op
     if not isinstance(op, Conv2d) or "kh" not in params:
@@ -59,21 +50,21 @@ def _taps(node: Node, params: dict[str, float]) -> Taps:
 
 
 class Weights:
-    """Cache of packed weights; immutable entries, so that running plans never see one change."""
+    """Cache of weights packed as `target` reads them; immutable entries, so that running plans never see one change."""
 
-    def __init__(self, tensors: TensorTable) -> None:
-        self._tensors = tensors
+    def __init__(self, tensors: TensorTable, target: Target) -> None:
+        self._tensors, self._target = tensors, target
         self._packed: dict[Key, tuple[Node, Packed]] = {}
         self._lock = threading.Lock()
 
-    def get(self, node: Node, kernel: str, params: dict[str, float]) -> Packed:
-        """The node's weights for `kernel`, folded and packed if they are not yet."""
-        key = _key(node, kernel, params)
+    def get(self, node: Node, op: str, kernel: str, params: Params) -> Packed:
+        """The node's weights for `kernel` of `op`, folded and packed if they are not yet."""
+        key = _key(node, op, kernel, params)
         with self._lock:
             found = self._packed.get(key)
         if found is not None:
             return found[1]
-        made = self._pack(node, kernel, params)
+        made = self._pack(node, op, kernel, params)
         with self._lock:
             return self._packed.setdefault(key, (node, made))[1]
 
@@ -88,7 +79,7 @@ class Weights:
 
     def without(self, changed: set[str]) -> Weights:
         """A cache that keeps what does not depend on the tensors with these names."""
-        kept = Weights(self._tensors)
+        kept = Weights(self._tensors, self._target)
         with self._lock:
             kept._packed = {
                 key: (node, packed)
@@ -99,15 +90,15 @@ class Weights:
 
     def bytes(self) -> int:
         """Memory of the packed weights."""
-        return sum(packed.weight.numel() * 4 for _, packed in self._packed.values())
+        return sum(packed.weight.nbytes for _, packed in self._packed.values())
 
-    def _pack(self, node: Node, kernel: str, params: dict[str, float]) -> Packed:
-        op = node.op
+    def _pack(self, node: Node, name: str, kernel: str, params: Params) -> Packed:
+        op, target = node.op, self._target
         bias: Tensor | None
         if isinstance(op, Arith):
             assert isinstance(op.other, Source)
             other = self._tensors[op.other].detach().reshape(op.other_shape(self._tensors))
-            return Packed(_rows_of(other, op.rank), None)
+            return Packed(target.operand(_rows_of(other, op.rank)), None)
         if isinstance(op, BatchNorm):
             weight, bias = _scale_shift(op.norm, self._tensors)
         elif isinstance(op, TimestepEmbedding):
@@ -119,28 +110,17 @@ class Weights:
         else:
             assert isinstance(op, (Conv2d, ConvTranspose2d, Linear))
             weight, bias = folded_weight(op, self._tensors)
-        name = "conv2d" if isinstance(op, BatchNorm) else op.name
         if taps := _taps(node, params):
             y, x, kh, kw = taps
             weight = weight[:, :, y : y + kh, x : x + kw]
-        weight = weight.detach().contiguous()
-        packed = floats(_C.packed_size(name, kernel, params))
-        _C.pack(name, kernel, params, weight.data_ptr(), packed.data_ptr())
-        # A copy: a live bias edited in place would otherwise reach plans half-way through a call.
-        return Packed(packed, None if bias is None else bias.detach().clone().contiguous())
-
-
-def floats(count: int) -> Tensor:
-    """Memory for kernels: [count], not initialised. The first use of as much of torch's costs more than packing it."""
-    if count == 0:
-        return torch.empty(0, dtype=torch.float32, device="cpu")
-    return torch.frombuffer(_C.Buffer(count), dtype=torch.float32, count=count)
+        packed = target.pack(name, kernel, params, weight.detach().contiguous())
+        return Packed(packed, None if bias is None else target.bias(bias.detach()))
 
 
 def _rows_of(t: Tensor, rank: int) -> Tensor:
-    """A copy of t, its axes filled up to `rank`, in NHWC order."""
+    """t with its axes filled up to `rank`, in NHWC order."""
     t = t.reshape((1,) * (rank - t.dim()) + tuple(t.shape))
-    return (t.permute(0, 2, 3, 1) if rank == 4 else t).clone(memory_format=torch.contiguous_format)
+    return t.permute(0, 2, 3, 1) if rank == 4 else t
 
 
 def _scale_shift(norm: Norm, tensors: TensorTable) -> tuple[Tensor, Tensor]:

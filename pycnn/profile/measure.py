@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from pycnn import _C
 from pycnn.ir import Node
 from pycnn.planning.lower import Lowered
-from pycnn.planning.lowering import Step
 from pycnn.planning.program import Program, Situation, Values, addresses
 from pycnn.planning.segments import Segment, TorchStep
+from pycnn.planning.step import Step
 from pycnn.work import Work, work_of, work_of_torch
 
 LEAST, MOST = 5, 1000  # rounds
@@ -58,8 +59,8 @@ class Recorder:
     def _segment(self, segment: Segment, inputs: list[Tensor], now: Situation) -> Values:
         lowered = self.program.lowered(segment, inputs, now)
         outputs = lowered.fresh_outputs()
-        times = lowered.plan.run_timed(addresses(inputs), addresses(outputs))
-        workers = lowered.plan.workers
+        plan = _timed(lowered)
+        times, workers = plan.run_timed(addresses(inputs), addresses(outputs)), plan.workers
         for i in range(len(lowered.steps)):
             for worker in range(workers):
                 begin, end = times[2 * (i * workers + worker) : 2 * (i * workers + worker) + 2]
@@ -74,6 +75,14 @@ class Recorder:
         self.spans.append(Span(self._slot, 0, begin, time.perf_counter_ns()))
         self._slot += 1
         return values
+
+
+def _timed(lowered: Lowered) -> _C.Plan:
+    if not isinstance(lowered.plan, _C.Plan):
+        raise NotImplementedError(
+            f"profile: steps on {lowered.target.device} are not timed; torch.profiler shows their kernels"
+        )
+    return lowered.plan
 
 
 def slots(program: Program, inputs: list[Tensor]) -> tuple[list[Slot], int]:

@@ -21,10 +21,10 @@ struct Kernel {
   const char* (*why_not)(const Params&);                      // null: it takes the problem; else a sentence
   int64_t (*packed_bytes)(const Params&);                     // of weights; 0: none
   void (*pack)(const Params&, const float* w, void* packed);  // w: torch's order, contiguous, on the host
-  // Starts the kernel on a stream of the current device; null, or why not. Tensors start on multiples of 16 bytes where
-  // why_not asked for strides that are.
+  // Starts the kernel on a stream of the current device; null, or why not.
   const char* (*launch)(const Params&, const Ptrs&, Stream);
-  bool tf32 = false;  // products of fp32 are rounded to TF32
+  bool tf32 = false;     // products of fp32 are rounded to TF32
+  bool aligned = false;  // x must start on a multiple of 16 bytes
   // Predicted time in units of the op's own, for a choice among kernels that take the problem; null: the table's order
   // decides.
   double (*cost)(const Params&) = nullptr;

@@ -93,8 +93,8 @@ struct ConvKernel {
 template <class Tile>
 constexpr Kernel<Conv2dParams> conv_kernel(const char* name) {
   using K = ConvKernel<Tile>;
-  constexpr bool kTf32 = Tile::kMath == Math::kTf32;
-  return {name, kDtypeOf<typename K::T>, K::why_not, K::packed_bytes, K::pack, K::launch, kTf32, K::cost};
+  constexpr bool kTf32 = Tile::kMath == Math::kTf32, kAligned = Tile::kGather == Gather::kPieces;
+  return {name, kDtypeOf<typename K::T>, K::why_not, K::packed_bytes, K::pack, K::launch, kTf32, kAligned, K::cost};
 }
 
 // The tiles of one kind of arithmetic. 4 stages of a 128 x 128 tile are 64 KiB: three blocks on an SM of sm_90, two on

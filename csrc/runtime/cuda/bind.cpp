@@ -50,9 +50,9 @@ void run_kernel(const std::string& op, const std::string& name, const py::dict& 
     throw std::runtime_error(name + ": " + reason);
 }
 
-py::object choose(const std::string& name, const std::string& dtype, bool tf32, const py::dict& values) {
+py::object choose(const std::string& name, const std::string& dtype, bool tf32, bool aligned, const py::dict& values) {
   const Op& op = find_op(name);
-  const AnyKernel* found = choose_kernel(op, read_dtype(dtype), tf32, read_params(op, values).get());
+  const AnyKernel* found = choose_kernel(op, read_dtype(dtype), tf32, aligned, read_params(op, values).get());
   return found ? py::object(py::str(found->name)) : py::none();
 }
 
@@ -103,7 +103,7 @@ void bind_kernels(py::module_& m) {
         b.kernel.pack(b.kernel.kernel, b.params.get(), address<float>(w), address<void>(out));
       },
       py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("w"), py::arg("out"));
-  m.def("choose", &choose, py::arg("op"), py::arg("dtype"), py::arg("tf32"), py::arg("params"));
+  m.def("choose", &choose, py::arg("op"), py::arg("dtype"), py::arg("tf32"), py::arg("aligned"), py::arg("params"));
   m.def("run", &run_kernel, py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("x"), py::arg("residual"),
         py::arg("w"), py::arg("bias"), py::arg("y"), py::arg("stream"));
 }

@@ -18,7 +18,6 @@ void Plan::check(const Slot& slot) const {
   // A value of no elements may lie at the arena's end.
   if (slot.value < 0 || slot.offset < 0 || slot.value > end || (slot.kind != Slot::kArena && slot.value == end))
     throw std::invalid_argument("Plan.add: a slot's " + std::to_string(slot.value) + " is out of range");
-  if (slot.image != 0 || slot.worker != 0) throw std::invalid_argument("Plan.add: a plan on CUDA has no sections");
 }
 
 void Plan::add(const std::string& op, const std::string& kernel, std::shared_ptr<void> params, const Slot (&slots)[5]) {

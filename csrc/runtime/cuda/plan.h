@@ -14,7 +14,7 @@ class Plan {
  public:
   Plan(int64_t arena_bytes, int inputs, int outputs);
 
-  // Slots: x, residual, w, bias, y. Throws std::invalid_argument when the kernel refuses or a slot is out of range.
+  // Slots: x, residual, w, bias, y; their strides between images and workers are for the CPU's sections. Throws std::invalid_argument when the kernel refuses or a slot is out of range.
   void add(const std::string& op, const std::string& kernel, std::shared_ptr<void> params, const Slot (&slots)[5]);
 
   // Puts every launch on `stream` of the current device and returns; arena: arena_bytes() of its memory, which must stay

@@ -24,6 +24,7 @@ AnyKernel erase(const Kernel<P>& k) {
       k.name,
       k.dtype,
       k.tf32,
+      k.aligned,
       &k,
       [](const void* kernel, const void* p) {
         return static_cast<const Kernel<P>*>(kernel)->why_not(*static_cast<const P*>(p));
@@ -88,11 +89,11 @@ const AnyKernel& find_kernel(const Op& op, const std::string& name) {
   throw std::invalid_argument(std::string(op.name) + ": no CUDA kernel named '" + name + "'");
 }
 
-const AnyKernel* choose_kernel(const Op& op, Dtype dtype, bool tf32, const void* params) {
+const AnyKernel* choose_kernel(const Op& op, Dtype dtype, bool tf32, bool aligned, const void* params) {
   const AnyKernel* best = nullptr;
   double least = -1;
   for (const AnyKernel& kernel : op.kernels) {
-    if (kernel.dtype != dtype || (kernel.tf32 && !tf32)) continue;
+    if (kernel.dtype != dtype || (kernel.tf32 && !tf32) || (kernel.aligned && !aligned)) continue;
     const double cost = kernel.cost(kernel.kernel, params);
     if (best != nullptr && (least < 0 || cost < 0 || cost >= least)) continue;
     if (kernel.why_not(kernel.kernel, params) == nullptr) best = &kernel, least = cost;

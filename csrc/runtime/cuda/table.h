@@ -11,7 +11,7 @@ namespace pycnn::cuda {
 struct AnyKernel {
   const char* name;
   Dtype dtype;
-  bool tf32;
+  bool tf32, aligned;
   const void* kernel;
   const char* (*why_not)(const void* kernel, const void* params);
   int64_t (*packed_bytes)(const void* kernel, const void* params);
@@ -30,7 +30,8 @@ const std::vector<Op>& op_table();
 const Op& find_op(const std::string& name);
 const AnyKernel& find_kernel(const Op& op, const std::string& name);
 // The first kernel for elements of `dtype` that takes the problem, or a later one that costs less where both have a cost;
-// null: none does. tf32: whether products of fp32 may be rounded to it.
-const AnyKernel* choose_kernel(const Op& op, Dtype dtype, bool tf32, const void* params);
+// null: none does. tf32: whether products of fp32 may be rounded to it. aligned: whether x
+// starts on a multiple of 16 bytes.
+const AnyKernel* choose_kernel(const Op& op, Dtype dtype, bool tf32, bool aligned, const void* params);
 
 }  // namespace pycnn::cuda

@@ -1,0 +1,35 @@
+"""One kernel call of a plan, and the weights it reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from pycnn.ir import Node
+from pycnn.planning.homes import Home
+from pycnn.planning.params import Params
+
+
+@dataclass(frozen=True)
+class Packed:
+    """`weight` as the kernel's pack() made it; `bias` [k] or None. Plans hold on to it by address."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One kernel call; homes say where its operands lie. `params` are those of one image where there are `images`."""
+
+    op: str
+    kernel: str
+    params: Params
+    node: Node
+    x: Home
+    y: Home
+    residual: Home | None = None
+    third: Home | None = None  # read as a kernel without weights has it: where they would be
+    packed: Packed | None = None
+    images: int = 1
