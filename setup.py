@@ -79,43 +79,44 @@ def with_cuda(torch: Path) -> bool:
     return True
 
 
+def configure_command(build: Path, target: Path, torch: Path, cuda: bool) -> list[str]:
+    """The call of CMake that makes `build` ready to put the libraries into `target`."""
+    cmake, ninja = find_program("cmake"), find_program("ninja")
+    pybind11 = importlib.util.find_spec("pybind11")
+    needed = {"cmake": cmake, "ninja": ninja, "pybind11": pybind11}
+    missing = [name for name, found in needed.items() if found is None]
+    if missing:
+        raise SystemExit(
+            f"pycnn's build needs {' '.join(missing)}: pip install {' '.join(missing)}, "
+            "then run pip install --no-build-isolation . again"
+        )
+    archs = os.environ.get("PYCNN_CUDA_ARCHS")
+    return [
+        cmake,
+        *("-S", str(ROOT), "-B", str(build), "-G", "Ninja"),
+        f"-DCMAKE_MAKE_PROGRAM={ninja}",
+        "-DCMAKE_BUILD_TYPE=Release",
+        f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={target}",
+        f"-DPython_EXECUTABLE={sys.executable}",
+        f"-Dpybind11_DIR={Path(pybind11.origin).parent / 'share' / 'cmake' / 'pybind11'}",
+        f"-DPYCNN_TORCH_DIR={torch}",
+        f"-DPYCNN_CUDA={'ON' if cuda else 'OFF'}",
+        *([f"-DPYCNN_CUDA_ARCHS={archs}"] if archs else []),
+        *shlex.split(os.environ.get("PYCNN_CMAKE_ARGS", "")),
+    ]
+
+
 class CMakeBuild(build_ext):
     """Configures when the arguments changed, then lets ninja decide what is out of date."""
 
     def run(self) -> None:
         torch = torch_dir()
-        cuda = with_cuda(torch)
-        cmake, ninja = find_program("cmake"), find_program("ninja")
-        pybind11 = importlib.util.find_spec("pybind11")
-        needed = {"cmake": cmake, "ninja": ninja, "pybind11": pybind11}
-        missing = [name for name, found in needed.items() if found is None]
-        if missing:
-            raise SystemExit(
-                f"pycnn's build needs {' '.join(missing)}: pip install {' '.join(missing)}, "
-                "then run pip install --no-build-isolation . again"
-            )
         target = Path(self.get_ext_fullpath("pycnn._C")).resolve().parent
         target.mkdir(parents=True, exist_ok=True)
         build = ROOT / "build" / sys.implementation.cache_tag
-        configure = [
-            cmake,
-            *("-S", str(ROOT), "-B", str(build), "-G", "Ninja"),
-            f"-DCMAKE_MAKE_PROGRAM={ninja}",
-            "-DCMAKE_BUILD_TYPE=Release",
-            f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={target}",
-            f"-DPython_EXECUTABLE={sys.executable}",
-            f"-Dpybind11_DIR={Path(pybind11.origin).parent / 'share' / 'cmake' / 'pybind11'}",
-            f"-DPYCNN_TORCH_DIR={torch}",
-            f"-DPYCNN_CUDA={'ON' if cuda else 'OFF'}",
-            *(
-                [f"-DPYCNN_CUDA_ARCHS={archs}"]
-                if (archs := os.environ.get("PYCNN_CUDA_ARCHS"))
-                else []
-            ),
-            *shlex.split(os.environ.get("PYCNN_CMAKE_ARGS", "")),
-        ]
-        self.configure(configure, build)
-        subprocess.run([cmake, "--build", str(build), "-j", str(jobs())], check=True)
+        command = configure_command(build, target, torch, with_cuda(torch))
+        self.configure(command, build)
+        subprocess.run([command[0], "--build", str(build), "-j", str(jobs())], check=True)
 
     def configure(self, command: list[str], build: Path) -> None:
         """Runs CMake unless the last run in this folder had the same arguments and succeeded."""
@@ -128,4 +129,5 @@ class CMakeBuild(build_ext):
         record.write_text(text)
 
 
-setup(ext_modules=[Extension("pycnn._C", sources=[])], cmdclass={"build_ext": CMakeBuild})
+if __name__ == "__main__":
+    setup(ext_modules=[Extension("pycnn._C", sources=[])], cmdclass={"build_ext": CMakeBuild})

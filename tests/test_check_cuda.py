@@ -30,13 +30,57 @@ def test_without_nvcc_it_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(check_cuda.shutil, "which", lambda name: None)
+    monkeypatch.delenv("CUDACXX", raising=False)
     assert check_cuda.main() == 0
     assert "there is no nvcc of release 12.4 or later" in capsys.readouterr().out
 
 
-def test_the_table_has_no_spills_and_every_kind_of_arithmetic() -> None:
+LISTING = """
+arch = sm_90a
+code version = [1,8]
+		Function : _ZN5pycnn4cuda10each_pieceINS0_6AddActIfEEEEvNT_4ArgsE
+        /*0000*/                   LDC R1, c[0x0][0x28] ;               /* 0x00000a0000017b82 */
+        /*00a0*/              @!P0 LDG.E.128.CONSTANT R4, [R2.64] ;     /* 0x0000000402048981 */
+        /*00b0*/                   STG.E.128 [R6.64], R8 ;              /* 0x0000000806007986 */
+		Function : other
+        /*0010*/              @P1  STL [R1], R3 ;                       /* 0x0000000301007387 */
+        /*0020*/                   HMMA.16816.F32.BF16 R4, R8, R2, R4 ; /* 0x000000020804723c */
+"""
+
+
+def test_instructions_are_told_by_kernel() -> None:
+    found = check_cuda.uses(iter(LISTING.splitlines()))
+    name = "each_pieceINS0_6AddActIfEEEEvNT_4ArgsE"
+    assert found == {f"sm_90a {name}": {"load16", "store16"}, "sm_90a other": {"matrix", "local"}}
+
+
+def test_instructions_that_vanish_and_local_memory_are_named() -> None:
+    known = {"sm_80 a": {**NEEDS, "uses": ["matrix", "store16"]}}
+    assert check_cuda.problems(known, {"sm_80 a": NEEDS}) == []  # without cuobjdump
+    said = check_cuda.problems(known, {"sm_80 a": {**NEEDS, "uses": ["local", "matrix"]}})
+    assert said == ["sm_80 a has no store16 instruction any more", "sm_80 a touches local memory"]
+
+
+def test_what_ptxas_says_is_read() -> None:
+    said = (
+        "ptxas info    : Compiling entry function '_ZN5pycnn4cuda3addEv' for 'sm_80'\n"
+        "ptxas info    : Function properties for _ZN5pycnn4cuda3addEv\n"
+        "    0 bytes stack frame, 8 bytes spill stores, 4 bytes spill loads\n"
+        "ptxas info    : Used 40 registers, used 1 barriers, 32 bytes smem, 488 bytes cmem[0]\n"
+    )
+    assert check_cuda.resources(said) == {
+        "sm_80 addEv": {"registers": 40, "shared_bytes": 32, "spill_bytes": 8}
+    }
+
+
+def test_the_table_has_no_spills_and_what_kernels_are_written_for() -> None:
     table = json.loads(check_cuda.TABLE.read_text())
     assert {name.split()[0] for name in table} == set(check_cuda.ARCHITECTURES)
-    assert all(needs["spill_bytes"] == 0 for needs in table.values())
-    products = [name for name in table if "MathE" in name]
+    assert all(
+        needs["spill_bytes"] == 0 and "local" not in needs["uses"] for needs in table.values()
+    )
+    products = {name: needs for name, needs in table.items() if "conv2d_tile" in name}
     assert {name.partition("MathE")[2][0] for name in products} == {"0", "1", "2", "3"}
+    assert all({"matrix", "ldmatrix", "store16"} <= set(n["uses"]) for n in products.values())
+    pieces = [needs["uses"] for name, needs in table.items() if "each_piece" in name]
+    assert len(pieces) > 60 and all({"load16", "store16"} <= set(uses) for uses in pieces)
