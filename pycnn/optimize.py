@@ -128,8 +128,8 @@ class OptimizedModule(nn.Module):
         """Capture, pack and plan now what the first call with each of these inputs would.
 
         Args:
-            inputs: of one call each: the shape of its one fp32 input, as ``(8, 3, 224, 224)``, or the input itself; or
-                a tuple of several arguments, tensors or shapes.
+            inputs: of one call each: the shape of its one input, as ``(8, 3, 224, 224)``, of the dtype and on the
+                device of the model's parameters, or the input itself; or a tuple of several arguments, each of these.
 
         Raises:
             TypeError: an input is none of these. ValueError: the module is in training mode, or a size is not positive.
@@ -141,7 +141,7 @@ class OptimizedModule(nn.Module):
         with torch.inference_mode():
             for each in inputs:
                 several = isinstance(each, (tuple, list)) and not _is_shape(each)
-                self(*map(_filled, each if several else [each]))
+                self(*(_filled(value, self._model) for value in (each if several else [each])))
 
     def refresh(self) -> None:
         """Forget every folded weight, graph and plan; for weight edits that leave no trace."""
@@ -230,15 +230,16 @@ def _is_shape(value: Any) -> bool:
     return isinstance(value, (tuple, list)) and all(type(size) is int for size in value)
 
 
-def _filled(value: Any) -> Any:
-    """An input of that shape, or the value itself."""
+def _filled(value: Any, model: nn.Module) -> Any:
+    """An input of that shape as the model's parameters are, or the value itself."""
     if isinstance(value, Tensor):
         return value
     if not _is_shape(value):
         raise TypeError(f"warmup: {value!r} is neither a shape nor a tensor")
     if min(value, default=1) < 1:
         raise ValueError(f"warmup: shape {tuple(value)} has no elements")
-    return torch.zeros(tuple(value))
+    like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+    return torch.zeros(tuple(value), dtype=like.dtype, device=like.device)
 
 
 def parts_of(fast: OptimizedModule) -> Iterator[tuple[str, str]]:

@@ -18,6 +18,7 @@ from pycnn.planning.target import Target
 
 DTYPES = {torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float32: "float32"}
 _PIECE = 16  # bytes that kernels move at once
+_ONE_PIXEL = dict.fromkeys(("h", "w", "oh", "ow", "kh", "kw", "groups"), 1)
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class CudaTarget(Target):
 
     def linear(self, params: Params) -> tuple[str, Params]:
         """A 1x1 convolution, a row being an image of one pixel."""
-        return "conv2d", {"n": params["m"], **{k: v for k, v in params.items() if k != "m"}}
+        rest = {name: value for name, value in params.items() if name != "m"}
+        return "conv2d", {"n": params["m"], **_ONE_PIXEL, **rest}
 
     def complete(self, op: str, params: Params) -> Params:
         return params

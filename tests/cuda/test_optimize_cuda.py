@@ -1,0 +1,122 @@
+"""`optimize` of networks in half precision as on CUDA, the kernels on host threads: what a user meets around a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from host import kernels
+from test_plan_cuda import HostTarget, settle
+from torch import Tensor, nn
+
+import pycnn
+from pycnn import compiled
+from pycnn.planning import cpu
+
+
+@pytest.fixture(autouse=True)
+def as_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models in half precision get the CUDA kernels."""
+    module = kernels()
+    module.configure(1, "")
+    module.forbid_all()
+    module.allow(1, 2**62, True)
+
+    def target_of(
+        model: nn.Module, inputs: list[Tensor], threads: int, exact: bool, batch_invariant: bool
+    ) -> Callable[[], object]:
+        x = inputs[0]
+        if x.dtype == torch.float32:
+            return cpu.targets(threads, exact, batch_invariant)
+        made = HostTarget(
+            kernels=module,
+            device=x.device,
+            dtype=x.dtype,
+            tf32=False,
+            batch_invariant=batch_invariant,
+        )
+        return lambda: made
+
+    monkeypatch.setattr(compiled, "target_of", target_of)
+
+
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    return settle(
+        nn.Sequential(
+            nn.Conv2d(3, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.SiLU(),
+            nn.Conv2d(16, 16, 3, 1, 1, groups=16), nn.BatchNorm2d(16), nn.ReLU6(),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5),
+        )
+    )  # fmt: skip
+
+
+def close(y: Tensor, x: Tensor, model: nn.Module) -> bool:
+    wanted = model(x)
+    return y.dtype == wanted.dtype and float((y - wanted).abs().max() / wanted.abs().max()) < 0.02
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@torch.no_grad()
+def test_calls_sizes_and_weights(dtype: torch.dtype) -> None:
+    model = net().to(dtype)
+    fast = pycnn.optimize(model, strict=True)
+    fast.warmup((2, 3, 12, 12))
+    for shape in ((2, 3, 12, 12), (1, 3, 9, 15), (2, 3, 12, 12)):
+        x = torch.randn(shape).to(dtype)
+        first = fast(x)
+        assert close(first, x, model) and torch.equal(fast(x), first)
+    model[0].weight.mul_(2)
+    model[1].running_var.mul_(0.5)
+    assert close(fast(x), x, model) and not torch.equal(fast(x), first)
+    fast.float()
+    assert close(fast(x.float()), x.float(), model)
+
+
+def test_explain_and_verify_tell_kernels_and_errors() -> None:
+    model, x = net().bfloat16(), torch.randn(2, 3, 12, 12).bfloat16()
+    fast = pycnn.optimize(model)
+    report = pycnn.explain(fast, x)
+    assert report.isa == "cpu bfloat16" and not report.fallbacks
+    assert "conv2d_depthwise3x3_bf16_sm80" in {step.kernel for step in report.steps}
+    found = pycnn.verify(fast, model, x)
+    assert (
+        found.ok
+        and found.same_bits
+        and len(found.layers) >= 4
+        and all(c.tol >= c.error for c in found.layers)
+    )
+    with pytest.raises(NotImplementedError, match=r"profile: steps on cpu are not timed"):
+        pycnn.profile(fast, x)
+
+
+def test_gradients_are_the_models_bits() -> None:
+    model, x = net().bfloat16(), torch.randn(1, 3, 12, 12).bfloat16()
+    one, two = x.clone().requires_grad_(), x.clone().requires_grad_()
+    pycnn.optimize(model)(one).square().sum().backward()
+    assert one.grad is not None
+    grads = [p.grad.clone() for p in model.parameters()]
+    model.zero_grad()
+    y = model(two)
+    fast = pycnn.optimize(model)(two).detach()
+    y.backward(2 * fast)  # the loss saw the fast forward's values
+    assert torch.equal(one.grad, two.grad)
+    assert all(torch.equal(a, p.grad) for a, p in zip(grads, model.parameters(), strict=True))
+
+
+def test_autocast_runs_as_torch_runs_it() -> None:
+    model, x = net(), torch.randn(1, 3, 12, 12)
+    fast = pycnn.optimize(model)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(fast(x), model(x))
+
+
+def test_saved_networks_in_half_precision(tmp_path) -> None:
+    model, x = net().half(), torch.randn(1, 3, 12, 12).half()
+    fast = pycnn.optimize(model)
+    with torch.inference_mode():
+        y = fast(x)
+        pycnn.save(fast, tmp_path / "net.pycnn")
+        again = pycnn.load(tmp_path / "net.pycnn")(x)
+    assert torch.equal(again, y)
