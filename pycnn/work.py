@@ -42,13 +42,13 @@ class Roof:
     bound: str
 
 
-def work_of(step: Step, shapes: Mapping[int, Shape]) -> Work:
-    """Of one kernel call."""
+def work_of(step: Step, shapes: Mapping[int, Shape], itemsize: int = FLOAT) -> Work:
+    """Of one kernel call on elements of `itemsize` bytes."""
     p, images = step.params, step.images
     if step.op in COPIES:
-        return Work(0.0, 2 * FLOAT * images * p.get("n", 1) * p["pixels"] * p["c"])
+        return Work(0.0, 2 * itemsize * images * p.get("n", 1) * p["pixels"] * p["c"])
     if step.op == "rearrange":
-        return Work(0.0, 2 * FLOAT * math.prod(p[f"s{i}"] for i in range(8)))
+        return Work(0.0, 2 * itemsize * math.prod(p[f"s{i}"] for i in range(8)))
     elements = [math.prod(shapes[v]) for v in (*step.node.inputs, *step.node.outputs)]
     moved, made = float(sum(elements)), float(elements[-1])
     if step.op == "conv2d":
@@ -66,9 +66,9 @@ def work_of(step: Step, shapes: Mapping[int, Shape]) -> Work:
     else:
         flops, weights = max(moved - made, made), 0.0
         if step.packed is not None:
-            weights = float(step.packed.weight.numel())
+            weights = step.packed.weight.nbytes / itemsize
     biases = 0 if step.packed is None or step.packed.bias is None else step.packed.bias.numel()
-    return Work(flops, FLOAT * moved, FLOAT * (weights + biases))
+    return Work(flops, itemsize * moved, itemsize * (weights + biases))
 
 
 def work_of_torch(inputs: list[Tensor], outputs: list[Tensor], flops: float) -> Work:

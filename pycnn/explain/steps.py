@@ -41,7 +41,9 @@ def report(
         peak = max(peak, lowered.arena_bytes)
         read = flow.segment(item, lowered)
         for step, sources in zip(lowered.steps, read, strict=True):
-            steps.append(replace(_kernel_report(step, now.shapes, notes), inputs=sources))
+            steps.append(
+                replace(_kernel_report(step, now.shapes, notes, target.itemsize), inputs=sources)
+            )
     return Report(
         model,
         _staged(steps, stages),
@@ -79,7 +81,7 @@ _FUSING = ("conv2d", "conv_transpose2d", "linear", "add_act", "arith")
 
 
 def _kernel_report(
-    step: Step, shapes: Mapping[int, Shape], notes: Sequence[tuple[int, Note]]
+    step: Step, shapes: Mapping[int, Shape], notes: Sequence[tuple[int, Note]], itemsize: int
 ) -> StepReport:
     node = step.node
     main = step.op not in COPIES
@@ -94,7 +96,7 @@ def _kernel_report(
         parts.append("residual")
     if getattr(op, "act", None):
         parts.append(str(getattr(op, "act", "")))
-    work = work_of(step, shapes)
+    work = work_of(step, shapes, itemsize)
     return StepReport(
         node.path,
         step.op,

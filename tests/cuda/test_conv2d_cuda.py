@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 import torch.nn.functional as F
-from host import DTYPES, Guarded, kernels, run
+from launch import DTYPES, Guarded, kernels, on_host, run
 from torch import Tensor
 
 from pycnn import ops
@@ -201,6 +201,7 @@ def test_activations(act: str) -> None:
             assert check(Conv(16, 20, 3, 5, act=act), kernel, dtype)
 
 
+@on_host
 @pytest.mark.parametrize(("kernel", "dtype"), [(k, d) for k, d in ALL if "bf16" in k])
 def test_any_order_of_threads_gives_the_same_bits(kernel: str, dtype: str) -> None:
     conv = Conv(40, 40, 6, 7, (3, 3), padding=(1, 1, 1, 1))
@@ -224,6 +225,7 @@ def noticed(conv: Conv, kernel: str, drop: str) -> bool:
     return False
 
 
+@on_host
 @pytest.mark.parametrize("kernel", ["conv2d_igemm64x64_bf16_sm80", "conv2d_gather_bf16_sm80"])
 def test_a_barrier_that_is_missing_is_noticed(kernel: str) -> None:
     """Each one that the kernel passes. The reduction ends in the first stage, whose memory the epilogue writes, or in
@@ -235,6 +237,7 @@ def test_a_barrier_that_is_missing_is_noticed(kernel: str) -> None:
         assert any(noticed(conv, kernel, site) for conv in problems), f"{site} may be dropped"
 
 
+@on_host
 def test_what_a_kernel_must_not_touch_is_one_sentence() -> None:
     module, kernel = kernels(), "conv2d_igemm64x64_bf16_sm80"
     x = Guarded(torch.randn(6, 16).bfloat16())

@@ -1,4 +1,4 @@
-"""`optimize` of networks in half precision as on CUDA, the kernels on host threads: what a user meets around a plan."""
+"""`optimize` of networks in half precision on CUDA, or as on CUDA: what a user meets around a plan."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from host import kernels
-from test_plan_cuda import HostTarget, settle
+from launch import DEVICE, ON_HOST, allow_everything
+from test_plan_cuda import HostTarget, randn, settle
 from torch import Tensor, nn
 
 import pycnn
@@ -17,11 +17,10 @@ from pycnn.planning import cpu
 
 @pytest.fixture(autouse=True)
 def as_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Models in half precision get the CUDA kernels."""
-    module = kernels()
-    module.configure(1, "")
-    module.forbid_all()
-    module.allow(1, 2**62, True)
+    """Without a GPU, models in half precision get the kernels on host threads."""
+    if not ON_HOST:
+        return
+    module = allow_everything()
 
     def target_of(
         model: nn.Module, inputs: list[Tensor], threads: int, exact: bool, batch_invariant: bool
@@ -43,13 +42,14 @@ def as_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def net() -> nn.Module:
     torch.manual_seed(0)
-    return settle(
+    made = settle(
         nn.Sequential(
             nn.Conv2d(3, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.SiLU(),
             nn.Conv2d(16, 16, 3, 1, 1, groups=16), nn.BatchNorm2d(16), nn.ReLU6(),
             nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5),
         )
     )  # fmt: skip
+    return made.to(DEVICE)
 
 
 def close(y: Tensor, x: Tensor, model: nn.Module) -> bool:
@@ -64,7 +64,7 @@ def test_calls_sizes_and_weights(dtype: torch.dtype) -> None:
     fast = pycnn.optimize(model, strict=True)
     fast.warmup((2, 3, 12, 12))
     for shape in ((2, 3, 12, 12), (1, 3, 9, 15), (2, 3, 12, 12)):
-        x = torch.randn(shape).to(dtype)
+        x = randn(*shape).to(dtype)
         first = fast(x)
         assert close(first, x, model) and torch.equal(fast(x), first)
     model[0].weight.mul_(2)
@@ -75,10 +75,10 @@ def test_calls_sizes_and_weights(dtype: torch.dtype) -> None:
 
 
 def test_explain_and_verify_tell_kernels_and_errors() -> None:
-    model, x = net().bfloat16(), torch.randn(2, 3, 12, 12).bfloat16()
+    model, x = net().bfloat16(), randn(2, 3, 12, 12).bfloat16()
     fast = pycnn.optimize(model)
     report = pycnn.explain(fast, x)
-    assert report.isa == "cpu bfloat16" and not report.fallbacks
+    assert report.isa == f"{DEVICE.type} bfloat16" and not report.fallbacks
     assert "conv2d_depthwise3x3_bf16_sm80" in {step.kernel for step in report.steps}
     found = pycnn.verify(fast, model, x)
     assert (
@@ -87,12 +87,12 @@ def test_explain_and_verify_tell_kernels_and_errors() -> None:
         and len(found.layers) >= 4
         and all(c.tol >= c.error for c in found.layers)
     )
-    with pytest.raises(NotImplementedError, match=r"profile: steps on cpu are not timed"):
+    with pytest.raises(NotImplementedError, match=r"profile: steps on .* are not timed"):
         pycnn.profile(fast, x)
 
 
 def test_gradients_are_the_models_bits() -> None:
-    model, x = net().bfloat16(), torch.randn(1, 3, 12, 12).bfloat16()
+    model, x = net().bfloat16(), randn(1, 3, 12, 12).bfloat16()
     one, two = x.clone().requires_grad_(), x.clone().requires_grad_()
     pycnn.optimize(model)(one).square().sum().backward()
     assert one.grad is not None
@@ -106,14 +106,14 @@ def test_gradients_are_the_models_bits() -> None:
 
 
 def test_autocast_runs_as_torch_runs_it() -> None:
-    model, x = net(), torch.randn(1, 3, 12, 12)
+    model, x = net(), randn(1, 3, 12, 12)
     fast = pycnn.optimize(model)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+    with torch.inference_mode(), torch.autocast(DEVICE.type, torch.bfloat16):
         assert torch.equal(fast(x), model(x))
 
 
 def test_saved_networks_in_half_precision(tmp_path) -> None:
-    model, x = net().half(), torch.randn(1, 3, 12, 12).half()
+    model, x = net().half(), randn(1, 3, 12, 12).half()
     fast = pycnn.optimize(model)
     with torch.inference_mode():
         y = fast(x)

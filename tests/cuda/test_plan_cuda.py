@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 import torch
-from host import DTYPES, kernels
+from launch import DEVICE, DTYPES, allow_everything, kernels
 from nets import Branches, Outputs, Views
 from random_nets import random_net
 from torch import Tensor, nn
@@ -34,11 +34,7 @@ class HostTarget(CudaTarget):
 
 
 def program(net: nn.Module, x: Tensor, tf32: bool = False) -> Program:
-    module = kernels()
-    module.configure(1, "")
-    module.forbid_all()
-    module.allow(1, 2**62, True)  # one by one, kernels are held to their tensors in the other tests
-    target = HostTarget(kernels=module, device=x.device, dtype=x.dtype, tf32=tf32)
+    target = HostTarget(kernels=allow_everything(), device=x.device, dtype=x.dtype, tf32=tf32)
     with torch.no_grad():
         graph = run_passes(capture(net, (x,), dtype=x.dtype))
     return Program(graph, Weights(graph.tensors, target), lambda: target)
@@ -54,6 +50,11 @@ def settle(net: nn.Module) -> nn.Module:
     return net.eval()
 
 
+def randn(*shape: int) -> Tensor:
+    """On the device of the kernels, the same numbers on each."""
+    return torch.randn(shape).to(DEVICE)
+
+
 def results(value: object) -> list[Tensor]:
     return [v for v in torch.utils._pytree.tree_leaves(value) if isinstance(v, Tensor)]
 
@@ -61,7 +62,7 @@ def results(value: object) -> list[Tensor]:
 @torch.no_grad()
 def check(net: nn.Module, x: Tensor, tf32: bool = False, factor: float = 1.5) -> Program:
     """Error against fp64 at most `factor` times torch's own in that dtype, or two roundings; formats of torch."""
-    net = net.to(x.dtype)
+    net = net.to(DEVICE, x.dtype)
     truth = results(copy.deepcopy(net).double()(x.double()))
     made = program(net, x, tf32)
     own, found = results(net(x)), results(made.run([x]))
@@ -81,7 +82,7 @@ def steps(made: Program, x: Tensor) -> list[str]:
             found.append(f"[{item.reason}]")
         else:
             assert isinstance(item, Segment)
-            inputs = [torch.empty(now.shapes[v], dtype=x.dtype) for v in item.inputs]
+            inputs = [x.new_empty(now.shapes[v]) for v in item.inputs]
             found += [step.kernel for step in made.lowered(item, inputs, now).steps]
     return found
 
@@ -90,7 +91,7 @@ def steps(made: Program, x: Tensor) -> list[str]:
 def test_the_zoos_networks_run_on_kernels_alone(name: str) -> None:
     torch.manual_seed(0)
     net = settle(pycnn.create_model(name, num_classes=10))
-    x = torch.randn(1, 3, 32, 32).bfloat16()
+    x = randn(1, 3, 32, 32).bfloat16()
     found = steps(check(net, x), x)
     assert len(found) > 20 and not any(step.startswith("[") for step in found)
 
@@ -102,7 +103,7 @@ def test_branches_views_and_outputs(
     make: type[nn.Module], dtype: torch.dtype, channels_last
 ) -> None:
     torch.manual_seed(1)
-    x = torch.randn(2, 3, 12, 10).to(dtype)
+    x = randn(2, 3, 12, 10).to(dtype)
     if channels_last:
         x = x.contiguous(memory_format=torch.channels_last)
     made = check(settle(make()), x, factor=3)
@@ -120,10 +121,8 @@ def test_random_networks(block: int, dtype: torch.dtype) -> None:
     for seed in range(500 + block * 6, 506 + block * 6):
         dice = Random(seed)
         net, c = random_net(dice)
-        made = check(
-            net, torch.randn(2, c, dice.randint(9, 17), dice.randint(9, 17)).to(dtype), factor=4
-        )
-        x = torch.randn(1, c, dice.randint(9, 17), dice.randint(9, 17)).to(dtype)
+        made = check(net, randn(2, c, dice.randint(9, 17), dice.randint(9, 17)).to(dtype), factor=4)
+        x = randn(1, c, dice.randint(9, 17), dice.randint(9, 17)).to(dtype)
         with torch.no_grad():
             for y, plain in zip(made.run([x]), net(x), strict=True):
                 scale = max(float(plain.abs().max()), 0.1)
@@ -154,7 +153,7 @@ class Mixed(nn.Module):
 @pytest.mark.parametrize("dtype", DTYPES.values())
 def test_what_has_no_kernel_runs_in_torch(dtype: torch.dtype) -> None:
     torch.manual_seed(2)
-    x = torch.randn(2, 3, 8, 8).to(dtype)
+    x = randn(2, 3, 8, 8).to(dtype)
     found = steps(check(settle(Mixed()), x, factor=4), x)
     assert "[no kernel for conv_transpose2d on this device]" in found
     assert sum(step.startswith("[") for step in found) >= 2
@@ -162,7 +161,7 @@ def test_what_has_no_kernel_runs_in_torch(dtype: torch.dtype) -> None:
 
 def test_fp32_multiplies_in_tf32_where_that_is_allowed() -> None:
     net = settle(nn.Sequential(nn.Conv2d(16, 16, 3), nn.Flatten(), nn.Linear(16 * 36, 8)))
-    x = torch.randn(2, 16, 8, 8)
+    x = randn(2, 16, 8, 8)
     for tf32, word in ((False, "_f32_"), (True, "_tf32_")):
         found = [step for step in steps(check(net, x, tf32), x) if step.startswith("conv2d")]
         assert len(found) == 2 and all(word in step for step in found)
@@ -170,14 +169,14 @@ def test_fp32_multiplies_in_tf32_where_that_is_allowed() -> None:
 
 def test_an_input_off_16_bytes_is_copied() -> None:
     net = settle(nn.Conv2d(8, 8, 1).bfloat16())
-    whole = torch.randn(1, 6, 6, 9).bfloat16()
+    whole = randn(1, 6, 6, 9).bfloat16()
     x = whole.flatten()[1 : 1 + 288].view(1, 6, 6, 8).permute(0, 3, 1, 2)
     assert x.data_ptr() % 16 != 0 and x.is_contiguous(memory_format=torch.channels_last)
     check(net, x)
 
 
 def test_weights_are_packed_again_where_they_changed() -> None:
-    net, x = settle(nn.Sequential(nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1))), torch.randn(1, 8, 4, 4)
+    net, x = settle(nn.Sequential(nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1))), randn(1, 8, 4, 4)
     made = check(net, x)
     with torch.no_grad():
         net[1].weight.mul_(2)

@@ -1,0 +1,80 @@
+"""bench.gpu_check without a GPU: which pieces run, the record, what it says where there is nothing to run on."""
+
+import json
+
+import pytest
+
+from bench import gpu_check, gpu_pieces
+from bench.gpu_check import Piece
+from pycnn.explain import Report
+from pycnn.explain.report import StepReport
+
+
+def test_pieces_are_found_by_pattern():
+    quick = {piece.name for piece in gpu_check.wanted([], quick=True)}
+    assert {"ceilings", "kernels", "errors_resnet50"} <= quick and "times_1_resnet50" not in quick
+    found = [piece.name for piece in gpu_check.wanted(["times_8_*", "machine"], quick=False)]
+    assert found[0] == "machine" and len(found) == 1 + len(gpu_pieces.NETWORKS)
+    assert len(gpu_check.wanted([], quick=False)) == len(gpu_check.PIECES)
+    with pytest.raises(ValueError, match="no piece named tmes: there are machine, ceilings"):
+        gpu_check.wanted(["tmes"], quick=False)
+
+
+def test_finished_pieces_are_not_run_again_and_failures_are_kept(tmp_path):
+    calls = []
+
+    def good(record):
+        calls.append("good")
+        return {"rate": 3.0}
+
+    def bad(record):
+        assert record["good"]["rate"] == 3.0
+        calls.append("bad")
+        raise RuntimeError("CUDA error: an illegal address\nand a page more")
+
+    pieces, path = [Piece("good", good), Piece("bad", bad)], tmp_path / "deep" / "record.json"
+    expected = ["bad: RuntimeError: CUDA error: an illegal address"]
+    assert gpu_check.run(pieces, path, again=False, seconds=60) == (expected, 0)
+    assert gpu_check.run(pieces, path, again=False, seconds=60) == (expected, 0)
+    assert calls == ["good", "bad"]
+    assert gpu_check.run(pieces, path, again=True, seconds=60) == (expected, 0)
+    assert calls == ["good", "bad"] * 2
+    more = [*pieces, Piece("late", good)]
+    assert gpu_check.run(more, path, again=False, seconds=-1) == (expected, 1)
+    assert set(json.loads(path.read_text())) == {"good", "bad"}
+    path.write_text("[1]")
+    with pytest.raises(ValueError, match="is no record of gpu_check"):
+        gpu_check.read(path)
+    path.write_text("{")
+    with pytest.raises(ValueError, match="is no JSON"):
+        gpu_check.read(path)
+
+
+def test_without_a_gpu_it_is_one_sentence(monkeypatch, capsys):
+    monkeypatch.setattr(gpu_check.torch.cuda, "is_available", lambda: False)
+    assert gpu_check.main(["--quick"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("gpu_check: torch ") and said.endswith("sees no CUDA device\n")
+    assert gpu_check.main(["nonsense"]) == 1
+
+
+def test_the_file_is_named_after_the_gpu():
+    path = gpu_check.default_path("NVIDIA H200 NVL")
+    assert path.parent.name == "h200-nvl" and path.suffix == ".json"
+
+
+def test_errors_are_held_against_fp64_and_torchs_own():
+    found = gpu_pieces.errors("mobilenet_v3_small", {}, device="cpu", size=64)
+    assert set(found["errors"]) == {"bf16", "fp16", "fp32"} and not found["failures"]
+    assert 0 < found["errors"]["fp32"]["pycnn"] < 1e-4 < found["errors"]["bf16"]["torch"]
+
+
+def test_the_floor_is_the_sum_of_each_steps_roof():
+    step = StepReport(
+        "a", "conv2d", "k", (1,), (1,), "", flops=8e9, activation_bytes=1e6, weight_bytes=1e6
+    )
+    bound = StepReport("b", "add_act", "k", (1,), (1,), "", flops=1.0, activation_bytes=3e9)
+    report = Report("net", (step, bound))
+    assert gpu_pieces.floor(report, {"bf16_flops": 8e12, "copy_bytes_s": 3e12}) == pytest.approx(
+        2e-3
+    )
