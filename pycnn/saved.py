@@ -79,15 +79,15 @@ def _tensors(
     tensors: dict[str, Tensor] = {}
     held: dict[str, str] = {}
     same: dict[str, str] = {}
-    first: dict[int, str] = {}
+    first: dict[int, tuple[str, Tensor]] = {}
     for name, tensor, kind in _held(model, graphs):
         if name in held:
             continue
         held[name] = kind
         if id(tensor) in first:
-            same[name] = first[id(tensor)]
+            same[name] = first[id(tensor)][0]
             continue
-        first[id(tensor)] = name
+        first[id(tensor)] = name, tensor
         tensors[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
     return tensors, held, same
 
@@ -100,6 +100,8 @@ def _held(model: nn.Module, graphs: tuple[Compiled, ...]) -> Iterator[tuple[str,
         yield name, buffer, "buffer" if name in kept else "unsaved buffer"
     for i, compiled in enumerate(graphs):
         for source in compiled.raw.tensors:
+            if compiled.raw.tensors.recipe(source) is not None:
+                continue  # it is made again of what is saved
             yield _name(source, compiled, i), compiled.raw.tensors[source], "constant"
 
 
@@ -136,7 +138,10 @@ def _read(path: Path) -> SavedNetwork:
         _hold(network, tensors, described["held"], described["same"])
         graphs = []
         for data in described["graphs"]:
-            graph = from_json(data, *table_of(network, data["tensors"]))
+            own = [
+                n for i, n in enumerate(data["tensors"]) if str(i) not in data.get("derived", {})
+            ]
+            graph = from_json(data, *table_of(network, own))
             sizes = data["sizes"]
             known = None if sizes is None else frozenset(decode(s, {}) for s in sizes)
             if known is None:

@@ -110,7 +110,7 @@ CALLS: list[tuple[str, Callable[[Tensor], Tensor], dict[str, int]]] = [
     ("adaptive max", lambda x: F.adaptive_max_pool2d(x, 2), {"adaptive_pool2d": 1, "torch": 0}),
     ("mean", lambda x: x.mean((2, 3)), {"adaptive_pool2d": 1, "flatten": 1, "torch": 0}),
     ("mean, kept", lambda x: torch.mean(x, dim=[-1, -2], keepdim=True), {"adaptive_pool2d": 1, "torch": 0}),
-    ("mean of channels", lambda x: x.mean(1), {"adaptive_pool2d": 0, "torch": 1}),
+    ("mean of channels", lambda x: x.mean(1), {"rearrange": 1, "adaptive_pool2d": 1, "reshape": 1, "torch": 0}),
     ("cat", lambda x: torch.cat([x, x, x], -3), {"concat": 1, "torch": 0}),
     ("add", lambda x: torch.add(x, x), {"add": 1, "torch": 0}),
     ("radd", lambda x: x.__radd__(x), {"add": 1, "torch": 0}),

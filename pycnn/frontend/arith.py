@@ -67,8 +67,9 @@ def _emit(g: Builder, kind: str, a: Any, b: Any) -> Value:
             return g.emit(Add(), x, y)
         return g.emit(Arith(kind, rank=max(x.rank, y.rank)), x, y)
     if isinstance(b, Source):
-        if g.tensors[b].dtype != g.dtype:
-            raise Unsupported(f"{kind}: {b} is {g.tensors[b].dtype}, the kernels take {g.dtype}")
+        dtype = g.tensors.meta(b).dtype
+        if dtype != g.dtype:
+            raise Unsupported(f"{kind}: {b} is {dtype}, the kernels take {g.dtype}")
         return g.emit(Arith(kind, b, x.rank), x)
     if isinstance(b, Dim) or type(b) not in (int, float):
         raise Unsupported(f"{kind}: an operand is a {type(b).__name__} that is no plain number")

@@ -1,4 +1,4 @@
-"""Converters of softmax, attention and embedded time steps."""
+"""Converters of attention and embedded time steps."""
 
 from __future__ import annotations
 
@@ -6,30 +6,14 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from pycnn import ops
 
-from ..ir import Attention, Flatten, Permute, Rearrange, Softmax, TimestepEmbedding, Unflatten
+from ..ir import Attention, Flatten, Permute, Rearrange, TimestepEmbedding, Unflatten
 from .builder import Builder, Unsupported, Value, float_value
 from .table import converts
 
 _SWAP = Permute((0, 2, 1, 3))  # [n, heads, l, d] <-> [n, l, heads, d]
-
-
-@converts("softmax", where=(F,))
-def softmax(
-    g: Builder, input: Value, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
-) -> Value:
-    x = float_value(input, "softmax: x")
-    if dim is None or dtype not in (None, g.dtype) or not x.rank:
-        raise Unsupported(f"softmax: dim={dim}, dtype={dtype} is run by torch")
-    return g.emit(Softmax(dim % x.rank), x)
-
-
-@converts("softmax", where=(torch, torch.Tensor))
-def torch_softmax(g: Builder, input: Value, dim: int, dtype: Any = None) -> Value:
-    return softmax(g, input, dim, dtype=dtype)
 
 
 @converts("scaled_dot_product_attention")

@@ -114,7 +114,7 @@ def float_source(
         return
     if not isinstance(operand, Source):
         raise Unsupported(f"{what} is computed, not a tensor of the model")
-    tensor = g.tensors[operand]
+    tensor = g.tensors.meta(operand)
     if tensor.dtype != g.dtype:
         raise Unsupported(f"{what} is {tensor.dtype}, the kernels take {g.dtype}")
     if tensor.dim() != axes or (size is not None and tensor.shape[0] != size):

@@ -5,7 +5,7 @@ through the builder and returns the last value, or raises Unsupported with a sen
 of a function: torch.*, torch.nn.functional.*, Tensor.*, and the in-place ones (the trace gives the result a new value).
 """
 
-from . import activations, arith, attention, dense, movement, pieces, pooling, rearrange
+from . import activations, arith, attention, dense, movement, pieces, pooling, rearrange, reduce
 
 __all__ = [
     "activations",
@@ -16,4 +16,5 @@ __all__ = [
     "pieces",
     "pooling",
     "rearrange",
+    "reduce",
 ]

@@ -32,6 +32,11 @@ def reshape(g: Builder, input: Value, *shape: Any) -> Value:
     return g.emit(Reshape(sizes), x)
 
 
+@converts("reshape_as", "view_as", where=(torch.Tensor,), may_alias=True)
+def reshape_as(g: Builder, input: Value, other: Value) -> Value:
+    return reshape(g, input, g.sizes(float_value(other, "reshape_as: other")))
+
+
 def _keeps_batch(g: Builder, x: Value, first: int, second: int) -> bool:
     """Whether x viewed as [first, second] is x.flatten(1): for every shape, or under a guard."""
     n = g.size(x, 0)
@@ -81,6 +86,30 @@ def identity(
     if memory_format is not torch.preserve_format:
         raise Unsupported(f"memory_format={memory_format}: the caller may see the layout")
     return g.emit(Identity(), float_value(input, "identity: x"))
+
+
+@converts("contiguous", where=(torch.Tensor,), may_alias=True)
+def contiguous(
+    g: Builder, input: Value, memory_format: torch.memory_format = torch.contiguous_format
+) -> Value:
+    x = float_value(input, "contiguous: x")
+    layouts = {torch.contiguous_format: "nchw", torch.channels_last: "nhwc"}
+    if memory_format not in layouts:
+        raise Unsupported(f"contiguous: memory_format={memory_format} is run by torch")
+    return g.emit(Identity(layouts[memory_format] if x.rank == 4 else ""), x)
+
+
+@converts("stack", where=(torch,))
+def stack(g: Builder, tensors: Sequence[Value], dim: int = 0) -> Value:
+    parts = [float_value(t, f"stack: operand {i}") for i, t in enumerate(tensors)]
+    d = dim % (parts[0].rank + 1)
+    if not parts[0].rank or any(p.shape != parts[0].shape for p in parts):
+        raise Unsupported("stack: of scalars, or of different shapes")
+    lines = []
+    for part in parts:
+        sizes = g.sizes(part)
+        lines.append(g.emit(Reshape((*sizes[:d], 1, *sizes[d:])), part))
+    return g.emit(Concat(d), *lines) if len(lines) > 1 else lines[0]
 
 
 @converts("to", where=(torch.Tensor,), may_alias=True)

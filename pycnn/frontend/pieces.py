@@ -23,7 +23,7 @@ def _slice(g: Builder, x: Value, dim: int, start: int, stop: int) -> Value:
     return g.emit(Slice(dim, start, stop), x)
 
 
-def _drop(dim: int, rank: int) -> Flatten:
+def drop(dim: int, rank: int) -> Flatten:
     """Without an axis of size 1."""
     return Flatten(dim, dim + 1) if dim + 1 < rank else Flatten(dim - 1, dim)
 
@@ -45,7 +45,7 @@ def select(g: Builder, input: Value, dim: int, index: int) -> Value:
         raise Unsupported("select: not an entry of an axis")
     d = dim % x.rank
     at = index % g.same(x, d)
-    return g.emit(Rearrange((Slice(d, at, at + 1), _drop(d, x.rank))), x)
+    return g.emit(Rearrange((Slice(d, at, at + 1), drop(d, x.rank))), x)
 
 
 @converts("__getitem__", where=(torch.Tensor,), may_alias=True)
@@ -70,7 +70,7 @@ def getitem(g: Builder, input: Value, index: Any) -> Value:
         moves += _cut(g, x, source, axis, part)
         source += 1
         if type(part) is int:
-            moves.append(_drop(axis, rank))
+            moves.append(drop(axis, rank))
             rank -= 1
         else:
             axis += 1

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import torch
 import torch.nn.functional as F
 
-from ..ir import AdaptivePool2d, Flatten, Pool2d, Upsample
+from ..ir import AdaptivePool2d, Pool2d, Upsample
 from .builder import Builder, Unsupported, Value, map_value, pair
 from .table import converts
 
@@ -89,18 +88,6 @@ def interpolate(
     each = scale_factor if isinstance(scale_factor, (tuple, list)) else (scale_factor,)
     factors = (float(each[0]), float(each[-1]))
     return g.emit(Upsample(kind, bool(align_corners), factors=factors), x)
-
-
-@converts("mean", where=(torch, torch.Tensor))
-def mean(
-    g: Builder, input: Value, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
-) -> Value:
-    x = map_value(input, "mean: x")
-    axes = {d % 4 for d in (dim if isinstance(dim, (tuple, list)) else (dim,)) if d is not None}
-    if axes != {2, 3} or dtype is not None:
-        raise Unsupported(f"mean: dim={dim} is not the two image axes in fp32")
-    pooled = g.emit(AdaptivePool2d("avg", (1, 1)), x)
-    return pooled if keepdim else g.emit(Flatten(1, 3), pooled)
 
 
 def _window(op: Pool2d) -> Pool2d:

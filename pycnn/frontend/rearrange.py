@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from ..ir import Op, Permute, Rearrange, Reshape, Unflatten
+from ..ir import Expand, Op, Permute, Rearrange, Reshape, Unflatten
 from .builder import Builder, Unsupported, Value, float_value, map_value
 from .table import converts
 
@@ -55,6 +55,26 @@ def squeeze(g: Builder, input: Value, dim: int) -> Value:
     if one:
         del sizes[dim]
     return g.emit(Reshape(tuple(sizes)), x)
+
+
+@converts("expand", where=(torch.Tensor,), may_alias=True)
+def expand(g: Builder, input: Value, *sizes: Any, implicit: bool = False) -> Value:
+    x = float_value(input, "expand: x")
+    asked = tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else sizes
+    more = len(asked) - x.rank
+    if more < 0 or not all(isinstance(s, int) for s in asked):
+        raise Unsupported(f"expand: {asked} are no sizes for {x.rank} axes")
+    own = [1] * more + g.sizes(x)
+    to = tuple(
+        mine if type(s) is int and s == -1 else s for s, mine in zip(asked, own, strict=True)
+    )
+    moves = (*([Reshape(tuple(own))] if more else []), Expand(to))
+    return g.emit(moves[0] if len(moves) == 1 else Rearrange(moves), x)
+
+
+@converts("expand_as", where=(torch.Tensor,), may_alias=True)
+def expand_as(g: Builder, input: Value, other: Value) -> Value:
+    return expand(g, input, g.sizes(float_value(other, "expand_as: other")))
 
 
 @converts("unflatten", where=_BOTH, may_alias=True)

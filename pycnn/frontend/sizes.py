@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ..ir import (
     Add,
     Elementwise,
+    Expand,
     Expr,
     Flatten,
     GroupNorm,
@@ -60,7 +61,7 @@ def _before(op: Op, axis: int) -> int | _Known | None:
         return axis
     if isinstance(op, Permute):
         return op.dims[axis]
-    if isinstance(op, Reshape):
+    if isinstance(op, (Expand, Reshape)):
         return _entry(op.shape[axis])
     if isinstance(op, Slice):
         if axis == op.dim:

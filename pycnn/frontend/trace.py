@@ -41,6 +41,7 @@ from .calls import (
     storage,
     torch_op,
 )
+from .derived import Derived
 from .pieces import PIECES, record_pieces
 from .table import CONVERTERS, MAY_ALIAS
 
@@ -68,6 +69,7 @@ class Trace:
         ] = {}  # id(real) -> real, Source, twin
         self._originals: dict[int, tuple[Tensor, Tensor]] = {}  # id(twin of a Source) -> twin, real
         self._stale: dict[int, str] = {}  # id(twin) -> why it must not be used
+        self.derived = Derived()
         self._written_sources: set[Source] = set()
         self._counter = itertools.count()
         self._twin_of: dict[int, Tensor] = {}  # value -> its twin
@@ -93,6 +95,15 @@ class Trace:
         self._values[id(twin)] = (twin, value)
         self._twin_of[value] = twin
         self.dtypes[value] = twin.dtype
+
+    def name(self, twin: Tensor, source: Source) -> None:
+        """Let `twin`, which a call made, stand for a tensor of the model."""
+        self._sources[id(twin)] = (twin, source, twin)
+        self._sharing.setdefault(storage(twin), []).append(twin)
+
+    def unname(self, twin: Tensor) -> None:
+        """Let it stand for nothing again."""
+        del self._sources[id(twin)]
 
     def value_of(self, twin: Tensor) -> int | None:
         """The value `twin` stands for; None if it stands for none; CaptureError if it is stale."""
@@ -149,6 +160,8 @@ class Trace:
         """Run one torch function on meta twins, add what it computes to the graph, give model code its result."""
         if torch.is_autocast_enabled(self.device.type):
             raise CaptureError(f"{self.where()}autocast is on: torch picks the dtype of every op")
+        if is_inplace(func) or func is Tensor.__setitem__:
+            self.derived.settle(self, args[0])
         call = Call(func, self.operand(args), self.operand(kwargs))
         problem = device_problem(call, self.device)
         if problem:
@@ -269,6 +282,8 @@ class Trace:
         writes: bool,
     ) -> None:
         op, inputs = torch_op(call, reason)
+        if not (inputs or targets or writes) and self.derived.take(self, call, op, new):
+            return
         mutates = tuple(inputs.index(self._values[id(t)][1]) for t in targets)
         if writes:
             self._written_sources.update(call_sources(call))
@@ -282,6 +297,10 @@ class Trace:
         self.nodes.append(Node(op, inputs, tuple(outputs), self.path))
 
     def _check_writable(self, twin: Tensor, call: Call) -> None:
+        if twin in self.derived:
+            raise CaptureError(
+                f"{self.where()}{call.name} writes what is made of the model's tensors"
+            )
         if storage(twin) in self._fixed:
             what = self._fixed[storage(twin)]
             raise CaptureError(f"{self.where()}{call.name} writes into the memory of {what}")

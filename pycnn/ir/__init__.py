@@ -5,6 +5,7 @@ executes it with plain torch.
 """
 
 from .codec import CodecError, decode, encode
+from .derived import derive
 from .dim import (
     Dim,
     Expr,
@@ -44,6 +45,7 @@ from .ops import (
     Conv2d,
     ConvTranspose2d,
     Elementwise,
+    Expand,
     Flatten,
     GroupNorm,
     Identity,
@@ -98,6 +100,7 @@ __all__ = [
     "ConvTranspose2d",
     "Dim",
     "Elementwise",
+    "Expand",
     "Expr",
     "Flatten",
     "Graph",
@@ -138,6 +141,7 @@ __all__ = [
     "add_guard",
     "consumers",
     "decode",
+    "derive",
     "encode",
     "evaluate",
     "expr_of",

@@ -8,8 +8,10 @@ from typing import Any
 import torch.utils._pytree as pytree
 
 from .codec import CodecError, decode, decode_expr, encode, encode_expr
+from .derived import derive
 from .dim import Guard
 from .graph import Graph, Node
+from .ops import Torch
 from .shape_rules import ShapeError
 from .shapes import infer_shapes
 from .source import Source, TensorTable
@@ -23,6 +25,11 @@ def to_json(graph: Graph) -> dict[str, Any]:
     """The graph, less its notes and origins. CodecError: a value, or the type of a result, has no spelling."""
     return {
         "tensors": [source.name for source in graph.tensors],
+        "derived": {
+            str(source.index): encode(recipe)
+            for source in graph.tensors
+            if (recipe := graph.tensors.recipe(source)) is not None
+        },
         "inputs": _structure(
             graph.input_tree.spec, [_input(c) for c in graph.input_tree.constants]
         ),
@@ -109,8 +116,18 @@ def from_json(
     return graph
 
 
+def _derived(recipe: Any, tensors: TensorTable, by_index: Mapping[int, Source]) -> Source:
+    op = decode(recipe, by_index)
+    if not isinstance(op, Torch):
+        raise CodecError(f"{op!r} makes no tensor of the model's")
+    return derive(tensors, op)
+
+
 def _graph(data: Mapping[str, Any], tensors: TensorTable, sources: Mapping[str, Source]) -> Graph:
-    by_index = {i: sources[name] for i, name in enumerate(data["tensors"])}
+    by_index: dict[int, Source] = {}
+    for i, name in enumerate(data["tensors"]):
+        recipe = data.get("derived", {}).get(str(i))
+        by_index[i] = sources[name] if recipe is None else _derived(recipe, tensors, by_index)
     leaves, spec = pytree.tree_flatten(_read_structure(data["inputs"]))
     constants = tuple(
         TENSOR if leaf.data == ["tensor"] else decode(leaf.data[1], by_index) for leaf in leaves

@@ -205,6 +205,11 @@ def _permute(op: ops.Permute, x: Sequence[Tensor], tensors: TensorTable) -> Tens
 
 
 @run_op.register
+def _expand(op: ops.Expand, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    return x[0].expand(op.shape)
+
+
+@run_op.register
 def _rearrange(op: ops.Rearrange, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
     y = x[0]
     for move in op.moves:

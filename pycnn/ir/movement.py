@@ -107,8 +107,24 @@ class Permute(Op):
 
 
 @dataclass(frozen=True)
+class Expand(Op):
+    """Axes of size 1 repeated up to `shape`, which has as many axes."""
+
+    name: ClassVar[str] = "expand"
+    shape: tuple[int, ...]
+
+    def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
+        x = shapes[0]
+        if len(x) != len(self.shape) or any(
+            a not in (1, b) for a, b in zip(x, self.shape, strict=True)
+        ):
+            raise ShapeError(f"expand: {list(x)} to {list(self.shape)}")
+        return (tuple(self.shape),)
+
+
+@dataclass(frozen=True)
 class Rearrange(Op):
-    """Permutes, slices and changes of shape one after the other.
+    """Permutes, slices, repetitions and changes of shape one after the other.
 
     keeps_format: torch has one function for it, whose result is channels_last where x is.
     """
@@ -124,13 +140,14 @@ class Rearrange(Op):
 
 
 MOVES = (
+    Expand,
     Flatten,
     Permute,
     Rearrange,
     Reshape,
     Slice,
     Unflatten,
-)  # an order of the same elements, or of some
+)  # an order of the same elements, or of some, or some of them again
 
 
 @dataclass(frozen=True)
@@ -148,6 +165,7 @@ class Pad(Op):
 
 @dataclass(frozen=True)
 class Identity(Op):
-    """y = x: dropout in eval, contiguous, clone, nn.Identity."""
+    """y = x: dropout in eval, clone, nn.Identity; contiguous, whose result lies as `layout` says ("nchw", "nhwc")."""
 
     name: ClassVar[str] = "identity"
+    layout: str = ""

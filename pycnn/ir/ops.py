@@ -5,6 +5,7 @@ from .dense import BatchNorm, Conv2d, ConvTranspose2d, Linear, Norm, Scale
 from .movement import (
     MOVES,
     Concat,
+    Expand,
     Flatten,
     Identity,
     Pad,
@@ -31,6 +32,7 @@ __all__ = [
     "Conv2d",
     "ConvTranspose2d",
     "Elementwise",
+    "Expand",
     "Flatten",
     "GroupNorm",
     "Identity",

@@ -2,11 +2,12 @@
 
 A `Source` names one parameter or buffer of the live module; the table keeps (holder dict, key) for it, so that the
 tensor can be read again after `load_state_dict`, an optimizer step or `p.data = t`, and a swapped tensor is seen.
+A derived one is what the model makes of such tensors alone, as a standardised weight: computed anew when it is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,7 @@ class TensorTable:
         self._modules: list[tuple[dict[str, Any], str, object]] = []
         self._known: dict[int, tuple[str, list[Slot]]] = {}
         self._constants: set[Source] = set()
+        self._derived: dict[Source, tuple[Any, Callable[[], torch.Tensor]]] = {}
         if model is not None:
             self._register(model)
 
@@ -70,12 +72,33 @@ class TensorTable:
                 self._constants.add(found)
         return found
 
+    def derive(
+        self,
+        recipe: Any,
+        compute: Callable[[], torch.Tensor],
+        meta: torch.Tensor,
+        bases: Iterable[Source],
+    ) -> Source:
+        """The Source of what `compute` makes of the tensors of `bases`, as `recipe` tells; `meta` is its twin."""
+        index = len(self._slots)
+        source = Source(index, f"derived{index}")
+        slots = (slot for base in bases for slot in self._slots[base.index])
+        self._slots.append(tuple(slots))
+        self._derived[source], self._twins[index] = (recipe, compute), meta
+        return source
+
+    def recipe(self, source: Source) -> Any:
+        """How a derived one is made; None: the source is none."""
+        return self._derived.get(source, (None,))[0]
+
     def is_constant(self, source: Source) -> bool:
         """Whether the model holds the tensor under no name."""
         return source in self._constants
 
     def __getitem__(self, source: Source) -> torch.Tensor:
-        """The live tensor; KeyError if the model no longer has it."""
+        """The live tensor, or what is derived of such; KeyError if the model no longer has it."""
+        if source in self._derived:
+            return self._derived[source][1]()
         holder, key = self._slots[source.index][0]
         tensor = holder[key]
         if not isinstance(tensor, torch.Tensor):
@@ -83,10 +106,12 @@ class TensorTable:
         return tensor
 
     def shape(self, source: Source) -> tuple[int, ...]:
-        return tuple(self[source].shape)
+        return tuple(self.meta(source).shape)
 
     def meta(self, source: Source) -> torch.Tensor:
         """A tensor on the meta device like the live one, made once while its layout stays the same."""
+        if source in self._derived:
+            return self._twins[source.index]
         tensor, twin = self[source], self._twins.get(source.index)
         if twin is None or twin.shape != tensor.shape or twin.dtype != tensor.dtype:
             twin = self._twins[source.index] = meta_like(tensor)
@@ -101,7 +126,9 @@ class TensorTable:
         return all(holder.get(key) is module for holder, key, module in self._modules)
 
     def __iter__(self) -> Iterator[Source]:
-        return iter(self._by_id.values())
+        return iter(
+            sorted((*self._by_id.values(), *self._derived), key=lambda source: source.index)
+        )
 
     def __len__(self) -> int:
         return len(self._slots)

@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 from ..ir import Graph, GraphError, folded_weight, verify
 from .dead_code import dead_code
+from .drop_expand import drop_expand
 from .drop_identity import drop_identity
 from .flatten_linear import flatten_linear
+from .flatten_rows import flatten_rows
 from .fold_batch_norm import fold_batch_norm
 from .fold_pad import fold_pad
 from .fold_scale import fold_scale
@@ -21,6 +23,7 @@ Pass = Callable[[Graph], Graph]
 
 PASSES: tuple[Pass, ...] = (
     drop_identity,
+    drop_expand,
     fold_pad,
     sink_permute,
     sink_reshape,
@@ -30,6 +33,7 @@ PASSES: tuple[Pass, ...] = (
     fuse_activation,
     fuse_residual,
     flatten_linear,
+    flatten_rows,
     fuse_movement,
     dead_code,
 )
@@ -50,8 +54,10 @@ __all__ = [
     "PASSES",
     "Pass",
     "dead_code",
+    "drop_expand",
     "drop_identity",
     "flatten_linear",
+    "flatten_rows",
     "fold_batch_norm",
     "fold_pad",
     "fold_scale",

@@ -19,6 +19,7 @@ from pycnn.ir import (
     BatchNorm,
     Conv2d,
     ConvTranspose2d,
+    Identity,
     LayerNorm,
     Node,
     Rearrange,
@@ -47,15 +48,17 @@ def propagate(
         read = [formats[v] for v in node.inputs]
         if isinstance(node.op, Conv2d):
             linear = node.op.weight_shape is not None  # whose result has the channels last
-            found = read[0] or linear or is_channels_last(tensors[node.op.weight])
+            found = read[0] or linear or is_channels_last(tensors.meta(node.op.weight))
             if node.op.has_residual:
                 found = found or read[1]
         elif isinstance(node.op, ConvTranspose2d):
-            found = read[0] or is_channels_last(tensors[node.op.weight])
+            found = read[0] or is_channels_last(tensors.meta(node.op.weight))
         elif isinstance(node.op, LayerNorm):
             found = node.op.axis == 1
         elif isinstance(node.op, Softmax):
             found = False  # torch answers in NCHW
+        elif isinstance(node.op, Identity) and node.op.layout:
+            found = node.op.layout == "nhwc"
         elif isinstance(node.op, Arith):
             out = shapes[node.outputs[0]]  # an operand that is repeated has no say
             found = next((formats[v] for v in node.inputs if shapes[v] == out), False)

@@ -16,6 +16,7 @@ from pycnn.ir import (
     Conv2d,
     ConvTranspose2d,
     Elementwise,
+    Expand,
     Flatten,
     GroupNorm,
     Identity,
@@ -263,6 +264,7 @@ def _reshape(op: Op, work: Lowering, node: Node) -> None:
     work.emit("concat", node, {"pixels": n, "c": width, **lds(x, y)}, x, y)
 
 
+@lower_op.register(Expand)
 @lower_op.register(Permute)
 @lower_op.register(Rearrange)
 @lower_op.register(Slice)

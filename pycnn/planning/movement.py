@@ -1,8 +1,9 @@
 """Movements of elements as one strided copy: y[sum_a i_a * y_a] = x[sum_a i_a * x_a], strides in floats.
 
 A value's axes are split into pieces, each with a size and a stride in the source. A permutation exchanges axes; a
-change of shape splits and joins the pieces anew, in row-major order; a slice shortens one and moves the beginning. At
-the end each piece has a stride in the result too, and neighbours that lie alike on both sides become one.
+change of shape splits and joins the pieces anew, in row-major order; a slice shortens one and moves the beginning; a
+repetition has stride 0. At the end each piece has a stride in the result too, and neighbours that lie alike on both
+sides become one.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pycnn.ir import Op, Permute, Rearrange, Shape, Slice, TensorTable
+from pycnn.ir import Expand, Op, Permute, Rearrange, Shape, Slice, TensorTable
 
 MAX_AXES = 8  # of the kernel
 
@@ -53,11 +54,15 @@ class View:
         return tuple(math.prod(size for size, _ in axis) for axis in self.axes)
 
     def after(self, move: Op, tensors: TensorTable) -> View | None:
-        """After a Permute, a Slice or a change of shape; None where no strides tell it."""
+        """After a movement; None where no strides tell it."""
         if isinstance(move, Permute):
             return View(tuple(self.axes[d] for d in move.dims), self.offset)
         if isinstance(move, Slice):
             return self.sliced(move)
+        if isinstance(move, Expand):
+            pairs = zip(self.axes, self.shape, move.shape, strict=True)
+            axes = tuple(axis if size == to else ((to, 0),) for axis, size, to in pairs)
+            return View(axes, self.offset)
         (shape,) = move.infer([self.shape], tensors)
         return self.reshaped(shape)
 

@@ -75,8 +75,8 @@ def conv_transpose2d(op: ConvTranspose2d, x: Shape, y: Shape, tensors: TensorTab
 
 
 def batch_norm(op: BatchNorm, x: Shape) -> Params:
-    """A batch norm alone is a 1x1 depthwise convolution."""
-    n, c, h, w = x
+    """A batch norm alone is a 1x1 depthwise convolution, of maps or of rows."""
+    n, c, h, w = x if len(x) == 4 else (*x, 1, 1)
     sizes = {"n": n, "h": h, "w": w, "c": c, "k": c, "oh": h, "ow": w, "groups": c}
     return {**sizes, **act_fields(op)}
 

@@ -38,7 +38,7 @@ from pycnn.ir import (
 from pycnn.ops.timestep_embedding import STEP_TYPES
 from pycnn.planning.movement import MAX_AXES, most_axes
 
-_MAPS = (Conv2d, ConvTranspose2d, Pool2d, AdaptivePool2d, BatchNorm, Upsample, LocalResponseNorm)
+_MAPS = (Conv2d, ConvTranspose2d, Pool2d, AdaptivePool2d, Upsample, LocalResponseNorm)
 
 
 def why_torch(
@@ -58,7 +58,7 @@ def why_torch(
     if isinstance(op, TimestepEmbedding):
         return None if op.steps in STEP_TYPES else f"no kernel for time steps of {op.steps}"
     dtypes = {graph.dtypes[v] for v in (*node.inputs, *node.outputs)}
-    dtypes |= {graph.tensors[s].dtype for s in sources(op)}
+    dtypes |= {graph.tensors.meta(s).dtype for s in sources(op)}
     if dtypes != {dtype}:
         return f"no kernel for {', '.join(sorted(map(str, dtypes)))}"
     inputs = [shapes[v] for v in node.inputs]
@@ -66,6 +66,8 @@ def why_torch(
     rank = len(inputs[0])
     if isinstance(op, _MAPS):
         return None if rank == 4 else f"no kernel for {rank}-d inputs"
+    if isinstance(op, BatchNorm):
+        return None if rank in (2, 4) else f"no kernel for {rank}-d inputs"
     if isinstance(op, LayerNorm) and op.axis == 1:
         return None if rank == 4 else f"no kernel for channels first of {rank}-d inputs"
     if isinstance(op, Softmax):
@@ -73,7 +75,9 @@ def why_torch(
         return None if rows else f"no kernel for axis {op.axis} of {rank}-d inputs"
     if isinstance(op, (Attention, Linear, LayerNorm)):
         return None if rank in (2, 3) else f"no kernel for {rank}-d inputs"
-    if isinstance(op, (Add, Elementwise, GroupNorm, Identity)):
+    if isinstance(op, (Add, Elementwise, Identity)):
+        return None if rank else "no kernel for scalars"
+    if isinstance(op, GroupNorm):
         return None if rank in (2, 3, 4) else f"no kernel for {rank}-d inputs"
     if isinstance(op, Arith):
         return why_not_arith(op, inputs, output, graph.tensors)
@@ -100,8 +104,11 @@ def why_not_arith(
     op: Arith, inputs: list[Shape], output: Shape, tensors: TensorTable
 ) -> str | None:
     """Why the kernel does not take these operands: one has the result's shape, the other repeats whole axes."""
+    if not output:
+        return "no kernel for scalars"
+    alike = not isinstance(op.other, Source) and all(shape == output for shape in inputs)
     if len(output) not in (2, 3, 4):
-        return f"no kernel for {len(output)}-d operands"
+        return None if alike else f"{len(output)}-d operands of different shapes"
     shapes = [*inputs, *([op.other_shape(tensors)] if isinstance(op.other, Source) else [])]
     if output not in shapes:
         return f"both operands repeat: {' and '.join(str(list(s)) for s in shapes)}"
