@@ -31,6 +31,8 @@ class Flow:
         written: dict[tuple[str, int], list[tuple[int, int]]] = {}  # buffer -> (offset, step)
 
         def read(home: Home, width: int) -> Sources:
+            if home.kind == "const":
+                return ()
             if home.kind == "input":
                 return self._of([segment.inputs[home.index]])
             writers = written.get((home.kind, home.index), [])

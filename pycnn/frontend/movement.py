@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from ..ir import Concat, Dim, Flatten, Identity, Pad, Reshape, expr_of
+from ..ir import Concat, Dim, Flatten, Identity, Pad, Reshape, Slice, expr_of
 from .builder import Builder, Unsupported, Value, float_value
 from .table import converts
 
@@ -55,12 +55,20 @@ def convert_pad(
     g: Builder, input: Value, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> Value:
     x = float_value(input, "pad: x")
-    if mode != "constant" or x.rank < 2:
+    if mode not in ("constant", "reflect", "replicate", "circular") or x.rank < 2:
         raise Unsupported(f"pad: mode={mode!r} with {x.rank} axes is run by torch")
     left, right, top, bottom, *outer = (*pad, 0, 0) if len(pad) == 2 else pad
-    if any(outer) or min(left, right, top, bottom) < 0:
-        raise Unsupported(f"pad: pad={tuple(pad)} crops or reaches beyond the image axes")
-    return g.emit(Pad((top, left, bottom, right), 0.0 if value is None else float(value)), x)
+    if any(outer):
+        raise Unsupported(f"pad: pad={tuple(pad)} reaches beyond the image axes")
+    pads = [top, left, bottom, right]
+    for axis, first in ((x.rank - 2, 0), (x.rank - 1, 1)):
+        before, after = pads[first], pads[first + 2]
+        if before < 0 or after < 0:  # cuts
+            size = g.size(x, axis)
+            x = g.emit(Slice(axis, max(-before, 0), size + min(after, 0)), x)
+            pads[first], pads[first + 2] = max(before, 0), max(after, 0)
+    top, left, bottom, right = pads
+    return g.emit(Pad((top, left, bottom, right), 0.0 if value is None else float(value), mode), x)
 
 
 @converts("constant_pad_nd", where=(torch,))

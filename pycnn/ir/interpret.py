@@ -220,7 +220,11 @@ def _rearrange(op: ops.Rearrange, x: Sequence[Tensor], tensors: TensorTable) -> 
 @run_op.register
 def _pad(op: ops.Pad, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
     top, left, bottom, right = op.pads
-    return F.pad(x[0], (left, right, top, bottom), value=op.value)
+    if op.mode == "constant":
+        return F.pad(x[0], (left, right, top, bottom), value=op.value)
+    maps = x[0].reshape(1, -1, *x[0].shape[-2:])
+    y = F.pad(maps, (left, right, top, bottom), mode=op.mode)
+    return y.reshape(*x[0].shape[:-2], *y.shape[-2:])
 
 
 @run_op.register

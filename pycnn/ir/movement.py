@@ -152,14 +152,19 @@ MOVES = (
 
 @dataclass(frozen=True)
 class Pad(Op):
-    """Constant padding of the two last axes; no entry is negative."""
+    """Padding of the two last axes by `value`, or by what `mode` ("reflect", "replicate", "circular") says of x, as
+    torch.nn.functional.pad; no entry is negative."""
 
     name: ClassVar[str] = "pad"
     pads: Pads
     value: float = 0.0
+    mode: str = "constant"
 
     def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
         (*outer, h, w), (top, left, bottom, right) = shapes[0], self.pads
+        most = {"reflect": (h - 1, w - 1), "circular": (h, w)}.get(self.mode)
+        if most is not None and (max(top, bottom) > most[0] or max(left, right) > most[1]):
+            raise ShapeError(f"pad: {self.mode} by {list(self.pads)} of {list(shapes[0])}")
         return ((*outer, h + top + bottom, w + left + right),)
 
 

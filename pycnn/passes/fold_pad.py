@@ -20,7 +20,7 @@ def fold_pad(graph: Graph) -> Graph:
     for node in graph.nodes:
         if isinstance(node.op, Pad):
             inner = pads.get(node.inputs[0])
-            if inner is not None and isinstance(inner.op, Pad) and inner.op.value == node.op.value:
+            if inner is not None and isinstance(inner.op, Pad) and _joins(node.op, inner.op):
                 node = Node(_joined(node.op, inner.op), inner.inputs, node.outputs, node.path)
                 rewriter.put(node, node)
             pads[node.outputs[0]] = node
@@ -36,6 +36,10 @@ def fold_pad(graph: Graph) -> Graph:
     return rewriter.done()
 
 
+def _joins(outer: Pad, inner: Pad) -> bool:
+    return outer.value == inner.value and outer.mode == inner.mode == "constant"
+
+
 def _joined(outer: Pad, inner: Pad) -> Pad:
     top, left, bottom, right = (a + b for a, b in zip(outer.pads, inner.pads, strict=True))
     return Pad((top, left, bottom, right), outer.value)
@@ -45,6 +49,8 @@ def _fold(op: Op, pad: Pad) -> Op | str:
     """`op` with the pad taken in, or why not."""
     if not isinstance(op, (Conv2d, Pool2d)):
         return f"a pad before {op.name} is not folded"
+    if pad.mode != "constant":
+        return f"the pad is by {pad.mode}, {op.name} pads with zeros"
     if pad.value != 0:
         return f"the pad's value is {pad.value}, {op.name} pads with zeros"
     top, left, bottom, right = pad.pads

@@ -46,6 +46,8 @@ class Arena:
         if home is None:
             return ("none", 0)
         offset, image = home.offset * self.itemsize, home.image * self.itemsize
+        if home.kind == "const":
+            return ("const", home.index)
         if home.kind != "arena":
             return (home.kind, home.index, offset, image, 0)
         own = self.scratch.get(home.index)

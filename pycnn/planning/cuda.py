@@ -72,7 +72,7 @@ class CudaTarget(Target):
         return bias.to(torch.float32, copy=True).contiguous()
 
     def operand(self, values: Tensor) -> Tensor:
-        return values.to(self.dtype).clone(memory_format=torch.contiguous_format)
+        return values.to(self.device, self.dtype).clone(memory_format=torch.contiguous_format)
 
     def build(self, draft: Draft) -> CudaPlan:
         plan = self.kernels.Plan(draft.arena.total, draft.inputs, draft.outputs)

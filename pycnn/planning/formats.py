@@ -55,7 +55,7 @@ def propagate(
             found = read[0] or is_channels_last(tensors.meta(node.op.weight))
         elif isinstance(node.op, LayerNorm):
             found = node.op.axis == 1
-        elif isinstance(node.op, Softmax):
+        elif isinstance(node.op, Softmax) or getattr(node.op, "mode", "") == "circular":
             found = False  # torch answers in NCHW
         elif isinstance(node.op, Identity) and node.op.layout:
             found = node.op.layout == "nhwc"

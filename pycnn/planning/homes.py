@@ -48,8 +48,8 @@ class Rows:
 
 @dataclass(frozen=True)
 class Home:
-    """`kind` is "arena" (index: a buffer's key), "input" or "output" (index: position); `offset` in floats; `image`:
-    floats between the first rows of two images."""
+    """`kind` is "arena" (index: a buffer's key), "input" or "output" (index: position) or "const" (index: address);
+    `offset` in floats; `image`: floats between the first rows of two images."""
 
     kind: str
     index: int

@@ -39,6 +39,7 @@ class Lowered:
     workers: int
     homes: Homes
     offsets: Mapping[int, int]  # arena key -> bytes
+    constants: tuple[Tensor, ...] = ()  # that steps read by address
 
     def fresh_outputs(self) -> list[Tensor]:
         """Tensors for the plan to fill."""
@@ -89,6 +90,7 @@ def lower(
         workers,
         homes,
         arena.offsets,
+        tuple(work.constants),
     )
 
 

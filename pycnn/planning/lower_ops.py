@@ -25,6 +25,7 @@ from pycnn.ir import (
     LocalResponseNorm,
     Node,
     Op,
+    Pad,
     Permute,
     Pool2d,
     Rearrange,
@@ -38,6 +39,7 @@ from pycnn.ir import (
     resolve,
 )
 from pycnn.ops.timestep_embedding import STEP_TYPES
+from pycnn.planning import padding
 from pycnn.planning import params as fields
 from pycnn.planning.homes import Home, Rows, of_channels
 from pycnn.planning.lowering import Lowering
@@ -235,6 +237,21 @@ def _stack_rows(op: Concat, work: Lowering, node: Node) -> None:
         to = replace(y, offset=y.offset + at * target[op.dim])
         work.emit("rearrange", node, rearrange(axes), x, to)
         at += shape[op.dim]
+
+
+@lower_op.register
+def _pad(op: Pad, work: Lowering, node: Node) -> None:
+    x, y = work.homes[node.inputs[0]], work.homes[node.outputs[0]]
+    shape = work.shapes[node.inputs[0]]
+    target = strides(work.shapes[node.outputs[0]], y.ld)
+    if op.mode == "constant":
+        value = work.constant(op.value)
+        for each in padding.borders(op, shape, target):
+            to = replace(y, offset=y.offset + each.y)
+            work.emit("rearrange", node, rearrange(each.axes), value, to)
+    for each in padding.copies(op, shape, strides(shape, x.ld, x.nchw), target):
+        start, to = replace(x, offset=x.offset + each.x), replace(y, offset=y.offset + each.y)
+        work.emit("rearrange", node, rearrange(each.axes), start, to)
 
 
 @lower_op.register(Flatten)

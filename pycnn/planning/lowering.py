@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+import torch
+from torch import Tensor
+
 from pycnn.ir import Node, Shapes, TensorTable
 from pycnn.planning import params as fields
 from pycnn.planning.homes import Home, Homes, Rows, same_memory
@@ -29,6 +32,7 @@ class Lowering:
     steps: list[Step] = field(default_factory=list)
     weighted: list[int] = field(default_factory=list)  # indices of steps that read packed weights
     converted: dict[int, Home] = field(default_factory=dict)  # NCHW inputs copied to NHWC
+    constants: list[Tensor] = field(default_factory=list)  # plans hold on to them by address
     extra: int = 0
     images: int = 1
 
@@ -69,6 +73,12 @@ class Lowering:
             self.weighted, self.weights.get_all(wanted, self.target.threads), strict=True
         ):
             self.steps[at] = replace(self.steps[at], packed=packed)
+
+    def constant(self, value: float) -> Home:
+        """One element of memory with that value."""
+        held = self.target.operand(torch.tensor([value], dtype=torch.float32))
+        self.constants.append(held)
+        return Home("const", held.data_ptr(), 1)
 
     def buffer(self, floats: int, ld: int) -> Home:
         """A fresh arena buffer that belongs to no value."""

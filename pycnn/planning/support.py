@@ -23,6 +23,7 @@ from pycnn.ir import (
     LocalResponseNorm,
     Node,
     Op,
+    Pad,
     Pool2d,
     Shape,
     Shapes,
@@ -81,6 +82,8 @@ def why_torch(
         return None if rank in (2, 3, 4) else f"no kernel for {rank}-d inputs"
     if isinstance(op, Arith):
         return why_not_arith(op, inputs, output, graph.tensors)
+    if isinstance(op, Pad):
+        return None if 2 <= rank <= MAX_AXES else f"no kernel for {rank}-d inputs"
     if isinstance(op, Concat):
         return None if rank <= MAX_AXES else f"no kernel joins {rank}-d inputs"
     if isinstance(op, MOVES):
