@@ -5,13 +5,25 @@ through the builder and returns the last value, or raises Unsupported with a sen
 of a function: torch.*, torch.nn.functional.*, Tensor.*, and the in-place ones (the trace gives the result a new value).
 """
 
-from . import activations, arith, attention, dense, movement, pieces, pooling, rearrange, reduce
+from . import (
+    activations,
+    arith,
+    attention,
+    dense,
+    lines,
+    movement,
+    pieces,
+    pooling,
+    rearrange,
+    reduce,
+)
 
 __all__ = [
     "activations",
     "arith",
     "attention",
     "dense",
+    "lines",
     "movement",
     "pieces",
     "pooling",

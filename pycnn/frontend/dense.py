@@ -13,12 +13,14 @@ from ..ir import (
     Conv2d,
     ConvTranspose2d,
     Dim,
+    Flatten,
     GroupNorm,
     LayerNorm,
     Linear,
     LocalResponseNorm,
     Norm,
     Source,
+    Unflatten,
 )
 from .builder import (
     Builder,
@@ -117,7 +119,10 @@ def batch_norm(
     tensors = {"mean": running_mean, "var": running_var, "weight": weight, "bias": bias}
     for name, tensor in tensors.items():
         float_source(g, tensor, f"batch_norm: {name}", size=x.shape[1])
-    return g.emit(BatchNorm(Norm(running_mean, running_var, weight, bias, eps)), x)
+    op = BatchNorm(Norm(running_mean, running_var, weight, bias, eps))
+    if x.rank != 3:
+        return g.emit(op, x)
+    return g.emit(Flatten(2, 3), g.emit(op, g.emit(Unflatten(2, (1, -1)), x)))  # a map of one row
 
 
 @converts("batch_norm", where=(torch,))

@@ -26,7 +26,7 @@ def max_pool2d(
         raise Unsupported("max_pool2d: return_indices=True is run by torch")
     kernel = pair(kernel_size)
     op = Pool2d("max", kernel, pair(stride or kernel), pair(padding), pair(dilation), ceil_mode)
-    return g.emit(_window(op), map_value(input, "max_pool2d: x"))
+    return g.emit(checked_window(op), map_value(input, "max_pool2d: x"))
 
 
 @converts("avg_pool2d")
@@ -43,7 +43,7 @@ def avg_pool2d(
     kernel = pair(kernel_size)
     options = ((1, 1), ceil_mode, count_include_pad, divisor_override)
     op = Pool2d("avg", kernel, pair(stride or kernel), pair(padding), *options)
-    return g.emit(_window(op), map_value(input, "avg_pool2d: x"))
+    return g.emit(checked_window(op), map_value(input, "avg_pool2d: x"))
 
 
 @converts("adaptive_avg_pool2d")
@@ -90,7 +90,7 @@ def interpolate(
     return g.emit(Upsample(kind, bool(align_corners), factors=factors), x)
 
 
-def _window(op: Pool2d) -> Pool2d:
+def checked_window(op: Pool2d) -> Pool2d:
     """`op`, or Unsupported where torch refuses the window."""
     for k, s, p, d in zip(op.kernel, op.stride, op.padding, op.dilation, strict=True):
         if k < 1 or s < 1 or d < 1 or not 0 <= 2 * p <= d * (k - 1) + 1:

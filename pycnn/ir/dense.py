@@ -36,8 +36,8 @@ class Conv2d(Op):
     """y = act(norms(conv2d(pad(x), weight) + bias) + residual).
 
     Inputs: x [n, c, h, w], and with `has_residual` r [n, k, oh, ow].  `norms` are folded into weight and bias by
-    `folded_weight`.  `weight_shape` is set where the tensor is a Linear's [k, c*kh*kw], to be viewed as
-    [k, c, kh, kw].
+    `folded_weight`.  `weight_shape` is set where the tensor is a Linear's [k, c*kh*kw] or a line's [k, c, kw], to
+    be viewed as [k, c, kh, kw].
     """
 
     name: ClassVar[str] = "conv2d"

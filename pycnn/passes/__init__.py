@@ -16,6 +16,7 @@ from .fold_scale import fold_scale
 from .fuse_activation import fuse_activation
 from .fuse_movement import fuse_movement
 from .fuse_residual import fuse_residual
+from .sink_line import sink_line
 from .sink_permute import sink_permute
 from .sink_reshape import sink_reshape
 
@@ -26,6 +27,7 @@ PASSES: tuple[Pass, ...] = (
     drop_expand,
     fold_pad,
     sink_permute,
+    sink_line,
     sink_reshape,
     dead_code,  # pads that every reader took, and permutes, must not count as readers below
     fold_batch_norm,
@@ -66,6 +68,7 @@ __all__ = [
     "fuse_movement",
     "fuse_residual",
     "run_passes",
+    "sink_line",
     "sink_permute",
     "sink_reshape",
 ]
