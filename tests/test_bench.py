@@ -228,15 +228,15 @@ def test_the_default_file_is_named_after_processor_and_day(tmp_path, monkeypatch
 def test_coverage_tells_what_fell_back_and_what_failed(tmp_path, capsys):
     found = [
         coverage.try_network(coverage.Network("timm", name), most=30)
-        for name in ("mobilenetv3_small_050", "ecaresnet26t", "no_such_network")
+        for name in ("mobilenetv3_small_050", "efficientnet_cc_b0_4e", "no_such_network")
     ]
     whole, gated, missing = found
     assert whole.agrees and whole.whole and whole.steps > 20 and not whole.torch_ops
-    assert gated.agrees and "conv1d" in gated.torch_ops
+    assert gated.agrees and "matmul" in gated.torch_ops
     assert not missing.agrees and "no_such_network" in missing.failure
     assert coverage.try_network(coverage.Network("torchvision", "alexnet"), most=30) is None
     text = coverage.write(found, 30, tmp_path / "coverage.md").read_text()
-    assert "**3 networks: 2 agree" in text and "| `conv1d` | 1 | 8 |" in text
+    assert "**3 networks: 2 agree" in text and "| `matmul` | 1 | 24 |" in text
     assert "failed: RuntimeError: Unknown model" in text
     assert command.main(["coverage", "resnet1?", "--processes", "1", "--most", "12"]) == 0
     assert capsys.readouterr().out.startswith("resnet18: ")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
 import torch
@@ -11,10 +10,10 @@ import torch.nn.functional as F
 from ..ir import (
     AdaptivePool2d,
     Add,
-    Arith,
     Flatten,
     Identity,
     Permute,
+    Pool2d,
     Rearrange,
     Reshape,
     Slice,
@@ -53,9 +52,7 @@ def sum_(
     if len(axes) == 1 and x.rank > 2 and x.shape[axes[0]] <= _FEW:
         added = _kept(g, x, axes, keepdim, _added(g, x, axes[0]))
         return g.emit(Identity("nchw"), added) if added.rank == 4 else added
-    count = math.prod(g.same(x, axis) for axis in axes)
-    pooled = _kept(g, x, axes, keepdim, _pooled(g, x, axes, "avg"))
-    return g.emit(Arith("mul", float(count), pooled.rank), pooled)
+    return _kept(g, x, axes, keepdim, _pooled(g, x, axes, "sum"))
 
 
 def _axes(name: str, x: Value, dim: Any, dtype: Any) -> tuple[int, ...]:
@@ -67,10 +64,20 @@ def _axes(name: str, x: Value, dim: Any, dtype: Any) -> tuple[int, ...]:
     return axes
 
 
-def _pooled(g: Builder, x: Value, axes: tuple[int, ...], mode: Literal["avg", "max"]) -> Value:
+def _pool(g: Builder, x: Value, mode: Literal["avg", "max", "sum"]) -> Value:
+    """One pixel of each map."""
+    if mode != "sum":
+        return g.emit(AdaptivePool2d(mode, (1, 1)), x)
+    window = g.size(x, 2), g.size(x, 3)
+    return g.emit(Pool2d("avg", window, window, divisor_override=1), x)
+
+
+def _pooled(
+    g: Builder, x: Value, axes: tuple[int, ...], mode: Literal["avg", "max", "sum"]
+) -> Value:
     """[m, c, 1, 1], or [n, c, 1, 1] of a map: c is the axis along which memory is adjacent, where it is kept."""
     if x.rank == 4 and axes == (2, 3):
-        return g.emit(AdaptivePool2d(mode, (1, 1)), x)
+        return _pool(g, x, mode)
     adjacent = 1 if x.rank == 4 else x.rank - 1
     kept = [d for d in range(x.rank) if d not in axes and d != adjacent]
     channels = [] if adjacent in axes else [adjacent]
@@ -79,7 +86,7 @@ def _pooled(g: Builder, x: Value, axes: tuple[int, ...], mode: Literal["avg", "m
     order = Permute((*kept, *channels, *axes))
     rows = Reshape((_product(sizes, kept), c, 1, _product(sizes, axes)))
     maps = g.emit(Rearrange((order, rows)), x)
-    pooled = g.emit(AdaptivePool2d(mode, (1, 1)), maps)
+    pooled = _pool(g, maps, mode)
     shape = Reshape(tuple(sizes[d] for d in (*kept, *channels)))
     back = sorted((*kept, *channels))
     if back == [*kept, *channels]:

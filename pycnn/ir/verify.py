@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from pycnn.ops.act import ACTS
+from pycnn.ops.arith import KINDS
+
 from .dim import Dim
 from .graph import Graph, Node
-from .ops import Conv2d, ConvTranspose2d, Flatten, Linear, Pad, Pool2d, Torch
+from .ops import (
+    AdaptivePool2d,
+    Arith,
+    Conv2d,
+    ConvTranspose2d,
+    Flatten,
+    Identity,
+    Linear,
+    Op,
+    Pad,
+    Pool2d,
+    Torch,
+    Upsample,
+)
 
 
 class GraphError(AssertionError):
@@ -47,8 +65,24 @@ def _problem(node: Node, defined: set[int], graph: Graph) -> str | None:
     return _attributes(node)
 
 
+_WORDS: dict[type[Op], tuple[str, Collection[str]]] = {
+    Pool2d: ("mode", ("max", "avg")),
+    AdaptivePool2d: ("mode", ("max", "avg")),
+    Upsample: ("mode", ("nearest", "bilinear")),
+    Pad: ("mode", ("constant", "reflect", "replicate", "circular")),
+    Identity: ("layout", ("", "nchw", "nhwc")),
+    Arith: ("kind", KINDS),
+}
+
+
 def _attributes(node: Node) -> str | None:
     op = node.op
+    act = getattr(op, "act", None)
+    if act is not None and act.kind not in ACTS:
+        return f"there is no activation {act.kind!r}"
+    name, words = _WORDS.get(type(op), ("", ()))
+    if name and getattr(op, name) not in words:
+        return f"{name}={getattr(op, name)!r} is none of {', '.join(map(repr, words))}"
     if isinstance(op, (Conv2d, Linear)) and op.has_residual != (len(node.inputs) == 2):
         return f"has_residual={op.has_residual} with {len(node.inputs)} inputs"
     if isinstance(op, (Conv2d, ConvTranspose2d)):

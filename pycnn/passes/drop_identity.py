@@ -12,7 +12,7 @@ def drop_identity(graph: Graph) -> Graph:
         %1 = identity(%0); %2 = conv2d(%1)   =>   %2 = conv2d(%0)
 
     Kept where the model returns the result and its source is an input or another output: the caller would get one
-    tensor where torch gives two; or where it returns what it has brought into another layout.
+    tensor where torch gives two. What asks for a layout stays: the formats of later results follow from it.
     """
     rewriter = Rewriter(graph, "drop_identity")
     shared = {*graph.inputs, *graph.output_values()}
@@ -25,8 +25,6 @@ def drop_identity(graph: Graph) -> Graph:
             rewriter.note(node, "is returned beside the tensor it copies, so it must be a copy")
             continue
         if value in rewriter.outputs:
-            if isinstance(node.op, Identity) and node.op.layout:
-                continue
             shared.add(origin)
         source[value] = origin
         rewriter.put(node)
@@ -37,7 +35,7 @@ def drop_identity(graph: Graph) -> Graph:
 def _does_nothing(node: Node) -> bool:
     op = node.op
     if isinstance(op, Identity):
-        return True
+        return not op.layout
     if isinstance(op, Elementwise):
         return not op.act
     if isinstance(op, Flatten):

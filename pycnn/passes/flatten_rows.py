@@ -22,15 +22,12 @@ def flatten_rows(graph: Graph) -> Graph:
             continue
         x = node.inputs[0]
         sizes = tuple(Dim(shapes[x][axis], Size(x, axis)) for axis in range(rank - 1))
-        rows = [rewriter.new_value(v) for v in node.inputs]
+        rows = {v: rewriter.new_value(v) for v in dict.fromkeys(node.inputs)}
         made = rewriter.new_value(node.outputs[0])
         rewriter.put(
             node,
-            *(
-                Node(Flatten(0, rank - 2), (v,), (row,), node.path)
-                for v, row in zip(node.inputs, rows, strict=True)
-            ),
-            Node(node.op, tuple(rows), (made,), node.path),
+            *(Node(Flatten(0, rank - 2), (v,), (row,), node.path) for v, row in rows.items()),
+            Node(node.op, tuple(rows[v] for v in node.inputs), (made,), node.path),
             Node(Unflatten(0, sizes), (made,), node.outputs, node.path),
         )
     return rewriter.done()

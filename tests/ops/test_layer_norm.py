@@ -134,14 +134,11 @@ def test_rows_in_a_plan_run_our_kernel_and_follow_the_weights(affine: bool) -> N
 
 
 def test_other_norms_are_torchs() -> None:
-    for net, x in (
-        (nn.LayerNorm((5, 9)), torch.randn(2, 5, 9)),
-        (nn.LayerNorm(9), torch.randn(2, 3, 5, 9)),
-    ):
-        fast = pycnn.optimize(nn.Sequential(nn.ReLU(), net).eval())
-        with torch.inference_mode():
-            assert error(fast(x), truth(nn.Sequential(nn.ReLU(), net), x)) < 1e-5
-            assert "layer_norm" not in [s.op for s in pycnn.explain(fast, x).steps if s.kernel]
+    net, x = nn.Sequential(nn.ReLU(), nn.LayerNorm((5, 9))).eval(), torch.randn(2, 5, 9)
+    fast = pycnn.optimize(net)
+    with torch.inference_mode():
+        assert error(fast(x), truth(net, x)) < 1e-5
+        assert "layer_norm" not in [s.op for s in pycnn.explain(fast, x).steps if s.kernel]
 
 
 @pytest.mark.parametrize("kernel", pinned.kernels("layer_norm"))
