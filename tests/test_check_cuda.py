@@ -79,7 +79,7 @@ def test_the_table_has_no_spills_and_what_kernels_are_written_for() -> None:
     assert all(
         needs["spill_bytes"] == 0 and "local" not in needs["uses"] for needs in table.values()
     )
-    products = {name: needs for name, needs in table.items() if "conv2d_tile" in name}
+    products = {name: needs for name, needs in table.items() if "conv_tile" in name}
     assert {name.partition("MathE")[2][0] for name in products} == {"0", "1", "2", "3"}
     assert all({"matrix", "ldmatrix", "store16"} <= set(n["uses"]) for n in products.values())
     pieces = [needs["uses"] for name, needs in table.items() if "each_piece" in name]

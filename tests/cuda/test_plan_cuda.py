@@ -155,8 +155,8 @@ def test_what_has_no_kernel_runs_in_torch(dtype: torch.dtype) -> None:
     torch.manual_seed(2)
     x = randn(2, 3, 8, 8).to(dtype)
     found = steps(check(settle(Mixed()), x, factor=4), x)
-    assert "[no kernel for conv_transpose2d on this device]" in found
-    assert sum(step.startswith("[") for step in found) >= 2
+    assert "[no kernel for attention on this device]" in found
+    assert any(step.startswith("conv_transpose2d_igemm") for step in found)
 
 
 def test_fp32_multiplies_in_tf32_where_that_is_allowed() -> None:

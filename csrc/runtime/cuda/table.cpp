@@ -4,6 +4,7 @@
 #include "ops/arith/cuda.h"
 #include "ops/concat/cuda.h"
 #include "ops/conv2d/cuda.h"
+#include "ops/conv_transpose2d/cuda.h"
 #include "ops/elementwise/cuda.h"
 #include "ops/global_pool/cuda.h"
 #include "ops/group_norm/cuda.h"
@@ -60,6 +61,7 @@ const std::vector<Op>& op_table() {
       describe("conv2d", conv2d_depthwise3x3(), conv2d_depthwise3x3s2(), conv2d_depthwise5x5(), conv2d_depthwise5x5s2(),
                conv2d_depthwise7x7(), conv2d_depthwise7x7s2(), conv2d_depthwise(), conv2d_bf16(), conv2d_f16(),
                conv2d_tf32(), conv2d_f32()),
+      describe("conv_transpose2d", conv_transpose2d_phases()),
       describe("pool2d", pool2d_window()),
       describe("global_pool", global_pool_mean()),
       describe("add_act", add_act_pieces()),

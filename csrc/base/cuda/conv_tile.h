@@ -8,7 +8,6 @@
 #pragma once
 #include "base/cuda/elements.h"
 #include "base/cuda/mma.h"
-#include "ops/conv2d/conv2d.h"
 
 namespace pycnn::cuda {
 
@@ -30,13 +29,17 @@ struct ConvArgs {
   int taps, tap_elements, tap_pieces;
   int tiles, n_tiles;  // of the reduction; of output channels
   int wide_r, wide_y;  // 16-byte pieces of residual and y are aligned
+  // kScatter: output (n, oy, ox) is pixel (n, oy * to_sh + to_y, ox * to_sw + to_x) of a map of to_h x to_w.
+  int to_h, to_w, to_sh, to_sw, to_y, to_x;
   Act act;
   float act_param;
 };
 
-template <Math kMath_, Gather kGather_, int kBlockM_, int kBlockN_, int kWarpM_, int kWarpN_, int kStages_>
+template <Math kMath_, Gather kGather_, int kBlockM_, int kBlockN_, int kWarpM_, int kWarpN_, int kStages_,
+          bool kScatter_ = false>
 struct ConvTile {
   static constexpr Math kMath = kMath_;
+  static constexpr bool kScatter = kScatter_;
   static constexpr Gather kGather = kGather_;
   static constexpr int kBlockM = kBlockM_, kBlockN = kBlockN_, kWarpM = kWarpM_, kWarpN = kWarpN_, kStages = kStages_;
   static constexpr int kWarpsN = kBlockN / kWarpN;
@@ -150,6 +153,15 @@ PYCNN_DEVICE void fetch_weights(const ConvArgs& a, int first_channel, int group,
   }
 }
 
+// The pixel of y and residual that output `pixel` is.
+template <class Tile>
+PYCNN_DEVICE int64_t conv_target(const ConvArgs& a, int64_t pixel) {
+  if constexpr (!Tile::kScatter) return pixel;
+  const int at = static_cast<int>(pixel), line = at / a.ow, image = line / a.oh;
+  const int oy = line - image * a.oh, ox = at - line * a.ow;
+  return (static_cast<int64_t>(image) * a.to_h + oy * a.to_sh + a.to_y) * a.to_w + ox * a.to_sw + a.to_x;
+}
+
 // The sums of one warp, whose first is (first_pixel, first_channel); `turn` is the warp's own shared memory.
 template <class Tile>
 PYCNN_DEVICE void conv_epilogue(const ConvArgs& a, const float (&acc)[Tile::kWarpM / 16][Tile::kWarpN / 8][4],
@@ -173,6 +185,7 @@ PYCNN_DEVICE void conv_epilogue(const ConvArgs& a, const float (&acc)[Tile::kWar
       const int channel = first_channel + item % kPieces * kElements;
       const int count = a.k - channel < kElements ? a.k - channel : kElements;
       if (pixel >= a.pixels || count <= 0) continue;
+      const int64_t target = conv_target<Tile>(a, pixel);
       float v[kElements], r[kElements];
 #pragma unroll
       for (int e = 0; e < kElements; e += 4) {
@@ -185,20 +198,20 @@ PYCNN_DEVICE void conv_epilogue(const ConvArgs& a, const float (&acc)[Tile::kWar
         for (int e = 0; e < kElements; ++e)
           if (e < count) v[e] += load(a.bias + base + channel + e);
       if (a.residual) {
-        load_piece(static_cast<const T*>(a.residual) + pixel * a.ldr + base + channel, count,
+        load_piece(static_cast<const T*>(a.residual) + target * a.ldr + base + channel, count,
                    a.wide_r && count == kElements, r);
 #pragma unroll
         for (int e = 0; e < kElements; ++e) v[e] += r[e];
       }
       activate(v, a.act, a.act_param);
-      store_piece(static_cast<T*>(a.y) + pixel * a.ldy + base + channel, count, a.wide_y && count == kElements, v);
+      store_piece(static_cast<T*>(a.y) + target * a.ldy + base + channel, count, a.wide_y && count == kElements, v);
     }
   }
 }
 
 template <class Tile>
 PYCNN_GLOBAL(Tile::kThreads)
-conv2d_tile(ConvArgs a) {
+conv_tile(ConvArgs a) {
   const int first_pixel = static_cast<int>(block_x() / a.n_tiles) * Tile::kBlockM;
   const int first_channel = static_cast<int>(block_x() % a.n_tiles) * Tile::kBlockN;
   const int group = static_cast<int>(block_y()), warp = thread() / 32;
