@@ -55,6 +55,8 @@ struct Machine {
   std::string drop;
   std::set<std::string> sites;
   std::vector<Range> ranges;
+  bool counts = false;
+  std::vector<Launch> launches;
 
   std::vector<Fiber> fibers;
   std::vector<Warp> warps;
@@ -171,12 +173,20 @@ void allow(const void* begin, size_t bytes, bool writable) {
   m.ranges.push_back({at, at + bytes, writable});
 }
 
+void only_count(bool on) {
+  m.counts = on;
+  m.launches.clear();
+}
+
+std::vector<Launch> launches() { return m.launches; }
+
 void forbid_all() { m.ranges.clear(); }
 
 void run(int64_t grid_x, int64_t grid_y, int threads, int shared_bytes, void (*body)(const void*),
          const void* context) {
   if (threads < kWarp || threads > 1024 || threads % kWarp != 0)
     throw std::runtime_error("a block of " + std::to_string(threads) + " threads: expected whole warps, 1024 at most");
+  if (m.counts) return m.launches.push_back({grid_x, grid_y, threads, shared_bytes});
   m.fibers.resize(static_cast<size_t>(threads));
   m.warps.resize(static_cast<size_t>(threads / kWarp));
   m.order.resize(m.warps.size());

@@ -18,6 +18,14 @@ void configure(uint64_t seed, const std::string& drop);
 // Barriers and waits passed since configure(), as "sync igemm.cu:120".
 std::vector<std::string> sites();
 
+struct Launch {
+  int64_t grid_x, grid_y;
+  int threads, shared_bytes;
+};
+// From now on launches are written down and not run, and what was written down so far is forgotten; or they run again.
+void only_count(bool on);
+std::vector<Launch> launches();
+
 // Global memory the kernels may touch.
 void allow(const void* begin, size_t bytes, bool writable);
 void forbid_all();

@@ -122,6 +122,13 @@ PYBIND11_MODULE(pycnn_cuda_host, m) {
       [](uintptr_t begin, size_t bytes, bool writable) { fibers::allow(address<void>(begin), bytes, writable); },
       py::arg("begin"), py::arg("bytes"), py::arg("writable"));
   m.def("forbid_all", &fibers::forbid_all);
+  m.def("only_count", &fibers::only_count, py::arg("on"));
+  m.def("launches", [] {
+    py::list out;
+    for (const fibers::Launch& l : fibers::launches())
+      out.append(py::make_tuple(l.grid_x, l.grid_y, l.threads, l.shared_bytes));
+    return out;
+  });
 }
 #else
 PYBIND11_MODULE(_cuda, m) {
