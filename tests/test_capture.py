@@ -86,6 +86,8 @@ ACTIVATIONS = {
     "sigmoid": [torch.sigmoid, Tensor.sigmoid, Tensor.sigmoid_, F.sigmoid, nn.Sigmoid()],
     "tanh": [torch.tanh, Tensor.tanh_, nn.Tanh()],
     "gelu": [F.gelu, nn.GELU()],
+    "mish": [F.mish, nn.Mish(inplace=True)],
+    "elu": [F.elu, nn.ELU(0.7), nn.ELU(inplace=True), lambda x: F.elu(x, 0.3, True)],
     "gelu_tanh": [lambda x: F.gelu(x, approximate="tanh"), nn.GELU(approximate="tanh")],
 }
 

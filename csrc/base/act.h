@@ -16,7 +16,9 @@ enum class Act : int64_t {
   kTanh = 8,
   kGelu = 9,       // x/2 * (1 + erf(x / sqrt 2))
   kGeluTanh = 10,  // x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3)))
+  kMish = 11,      // x * tanh(log(1 + exp(x)))
+  kElu = 12,       // x < 0 ? param * (exp(x) - 1) : x
 };
-inline constexpr int64_t kActCount = 11;
+inline constexpr int64_t kActCount = 13;
 
 }  // namespace pycnn

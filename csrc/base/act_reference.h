@@ -29,6 +29,10 @@ inline double act_reference(double x, Act act, double param) {
       return 0.5 * x * (1 + std::erf(x * 0.70710678118654752440));
     case Act::kGeluTanh:
       return 0.5 * x * (1 + std::tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
+    case Act::kMish:
+      return x * std::tanh(std::log1p(std::exp(x)));
+    case Act::kElu:
+      return x < 0 ? param * std::expm1(x) : x;
     default:
       return x;
   }

@@ -28,6 +28,7 @@ ACTIVATIONS: dict[type[nn.Module], str] = {
     nn.Hardsigmoid: "hardsigmoid",
     nn.Sigmoid: "sigmoid",
     nn.Tanh: "tanh",
+    nn.Mish: "mish",
 }
 
 _NOTHING = nn.Identity()

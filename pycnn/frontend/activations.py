@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..ir import Act, Elementwise
+from ..ir import Act, Arith, Elementwise
 from .builder import Builder, Unsupported, Value, float_value
 from .table import Converter, converts
 
@@ -14,7 +14,7 @@ def _plain(kind: str) -> Converter:
     return convert
 
 
-for _kind in ("relu", "relu6", "silu", "hardswish", "hardsigmoid", "sigmoid", "tanh"):
+for _kind in ("relu", "relu6", "silu", "hardswish", "hardsigmoid", "sigmoid", "tanh", "mish"):
     converts(_kind)(_plain(_kind))
 
 
@@ -23,6 +23,26 @@ def leaky_relu(
     g: Builder, input: Value, negative_slope: float = 0.01, inplace: bool = False
 ) -> Value:
     return _emit(g, input, "leaky_relu", negative_slope, inplace)
+
+
+@converts("elu")
+def elu(
+    g: Builder,
+    input: Value,
+    alpha: float = 1.0,
+    scale: float = 1.0,
+    input_scale: float = 1.0,
+    inplace: bool = False,
+) -> Value:
+    if (scale, input_scale) != (1, 1) or isinstance(scale, bool):
+        raise Unsupported("elu: scales are run by torch")
+    return _emit(g, input, "elu", alpha, inplace)
+
+
+@converts("selu")
+def selu(g: Builder, input: Value, inplace: bool = False) -> Value:
+    y = _emit(g, input, "elu", 1.6732632423543772, inplace)
+    return g.emit(Arith("mul", 1.0507009873554805, y.rank), y)
 
 
 @converts("gelu")

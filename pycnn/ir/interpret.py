@@ -249,6 +249,8 @@ def _act(y: Tensor, act: ops.Act) -> Tensor:
         return y
     if act.kind == "leaky_relu":
         return F.leaky_relu(y, act.param)
+    if act.kind == "elu":
+        return F.elu(y, act.param)
     if act.kind == "gelu_tanh":
         return F.gelu(y, approximate="tanh")
     function = (

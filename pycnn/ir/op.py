@@ -20,7 +20,7 @@ Mode = Literal["max", "avg"]
 
 @dataclass(frozen=True)
 class Act:
-    """An activation: a kind of `pycnn.ops.act.ACTS` and its parameter (the slope of leaky_relu)."""
+    """An activation: a kind of `pycnn.ops.act.ACTS` and its parameter (leaky_relu's slope, elu's alpha)."""
 
     kind: str = "none"
     param: float = 0.01
@@ -29,7 +29,7 @@ class Act:
         return self.kind != "none"
 
     def __str__(self) -> str:
-        return f"leaky_relu({self.param:g})" if self.kind == "leaky_relu" else self.kind
+        return f"{self.kind}({self.param:g})" if self.kind in ("leaky_relu", "elu") else self.kind
 
 
 class Op:

@@ -18,6 +18,8 @@ ACTS: dict[str, int] = {
     "tanh": 8,
     "gelu": 9,
     "gelu_tanh": 10,
+    "mish": 11,
+    "elu": 12,
 }
 LEAKY_SLOPE = 0.01
 
@@ -30,19 +32,21 @@ def act_code(op: str, act: str) -> int:
 
 
 def apply_act(x: Tensor, act: str, act_param: float = LEAKY_SLOPE) -> Tensor:
-    """The torch composition of an activation; ``act_param`` is leaky_relu's slope."""
+    """The torch composition of an activation; ``act_param`` is leaky_relu's slope or elu's alpha."""
     match act:
         case "none":
             return x
         case "leaky_relu":
             return F.leaky_relu(x, act_param)
+        case "elu":
+            return F.elu(x, act_param)
         case "gelu":
             return F.gelu(x)
         case "gelu_tanh":
             return F.gelu(x, approximate="tanh")
         case "sigmoid" | "tanh":
             return torch.sigmoid(x) if act == "sigmoid" else torch.tanh(x)
-        case "relu" | "relu6" | "silu" | "hardswish" | "hardsigmoid":
+        case "relu" | "relu6" | "silu" | "hardswish" | "hardsigmoid" | "mish":
             result: Tensor = getattr(F, act)(x)
             return result
     raise ValueError(f"act={act!r} is not one of {', '.join(ACTS)}")

@@ -124,7 +124,7 @@ def conv2d(
         stride, dilation: one or two positive integers.
         padding: an integer, (ph, pw), (top, left, bottom, right), "same" or "valid"; zeros.
         act: none, relu, relu6, leaky_relu, silu, hardswish, hardsigmoid, sigmoid, tanh, gelu
-            (exact) or gelu_tanh; ``act_param`` is leaky_relu's slope.
+            (exact), gelu_tanh, mish or elu; ``act_param`` is leaky_relu's slope or elu's alpha.
         residual: a tensor of the output's shape, or None.
 
     Returns:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from pycnn import ops
 
-# csrc/base/simd/activate.h states 4e-7 absolute for tanh and sigmoid; silu, gelu multiply that by |x| <= 30.
-TOLERANCE = {"silu": 30 * 4e-7, "gelu": 30 * 4e-7, "gelu_tanh": 30 * 4e-7}
+# csrc/base/simd/activate.h states 4e-7 absolute for tanh and sigmoid; silu, gelu, mish multiply that by |x| <= 30.
+TOLERANCE = dict.fromkeys(("silu", "gelu", "gelu_tanh", "mish"), 30 * 4e-7)
 NAMES = [name for name in ops.ACTS if name != "none"]
 SLOPE = 0.3
 

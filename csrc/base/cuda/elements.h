@@ -91,6 +91,13 @@ PYCNN_DEVICE void activate(float (&v)[kCount], Act act, float param) {
       return each(v, [](float x) { return 0.5f * x * (1 + erff(x * 0.707106781f)); });
     case Act::kGeluTanh:
       return each(v, [](float x) { return 0.5f * x * (1 + tanhf(0.797884561f * (x + 0.044715f * x * x * x))); });
+    case Act::kMish:
+      return each(v, [](float x) {
+        const float e = expf(x > 20 ? 20.0f : x), n = e * (e + 2);
+        return x * (n * reciprocal(n + 2));
+      });
+    case Act::kElu:
+      return each(v, [param](float x) { return x < 0 ? param * expm1f(x) : x; });
     default:
       return;
   }

@@ -72,6 +72,12 @@ PYCNN_INLINE Vec erf(Vec x) {
   return (x != x) ? x : y;
 }
 
+// tanh(log(1 + e^x)) = n / (n + 2), n = e^x (e^x + 2); 1 from 20 on, and 0 itself where exp() would end: x may be large.
+PYCNN_INLINE Vec mish(Vec x) {
+  const Vec e = exp(at_most(x, broadcast(20.0f))), n = e * (e + 2.0f);
+  return x * (x < broadcast(-87.0f) ? Vec{} : n / (n + 2.0f));
+}
+
 PYCNN_INLINE Vec activate(Vec x, Act act, float param) {
   const Vec zero{};
   switch (act) {
@@ -95,6 +101,10 @@ PYCNN_INLINE Vec activate(Vec x, Act act, float param) {
       return 0.5f * x * (1.0f + erf(x * 0.707106781f));
     case Act::kGeluTanh:
       return 0.5f * x * (1.0f + tanh(0.797884561f * (x + 0.044715f * x * x * x)));
+    case Act::kMish:
+      return mish(x);
+    case Act::kElu:
+      return x < zero ? (exp(x) - 1.0f) * param : x;
     default:
       return x;
   }
@@ -125,6 +135,8 @@ static inline void activate_rows(float* y, int64_t ld, int64_t rows, int64_t n, 
     PYCNN_ACT(kTanh)
     PYCNN_ACT(kGelu)
     PYCNN_ACT(kGeluTanh)
+    PYCNN_ACT(kMish)
+    PYCNN_ACT(kElu)
 #undef PYCNN_ACT
     default:
       return;
