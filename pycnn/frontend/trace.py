@@ -38,10 +38,10 @@ from .calls import (
     is_random,
     map_leaves,
     memory_format_like,
-    storage,
     torch_op,
 )
 from .derived import Derived
+from .memory import Memory
 from .pieces import PIECES, record_pieces
 from .table import CONVERTERS, MAY_ALIAS
 
@@ -68,13 +68,11 @@ class Trace:
             int, tuple[Tensor, Source, Tensor]
         ] = {}  # id(real) -> real, Source, twin
         self._originals: dict[int, tuple[Tensor, Tensor]] = {}  # id(twin of a Source) -> twin, real
-        self._stale: dict[int, str] = {}  # id(twin) -> why it must not be used
         self.derived = Derived()
         self._written_sources: set[Source] = set()
         self._counter = itertools.count()
         self._twin_of: dict[int, Tensor] = {}  # value -> its twin
-        self._sharing: dict[int, list[Tensor]] = {}  # storage -> twins of values in it
-        self._fixed: dict[int, str] = {}  # storage of an input or of a tensor of the model -> which
+        self.memory = Memory()
         self.written: set[int] = set()  # values made by an in-place call
 
     def new_id(self) -> int:
@@ -84,14 +82,14 @@ class Trace:
         """The twin that the model gets instead of a tensor input."""
         twin = meta_like(tensor)
         self.inputs.append(twin)
-        self._fixed[storage(twin)] = "the model's input"
+        self.memory.fix(twin, "the model's input")
         self.bind(twin, self.new_id())
         return twin
 
     def bind(self, twin: Tensor, value: int) -> None:
         """Let `twin` stand for `value` from now on."""
         if id(twin) not in self._values:
-            self._sharing.setdefault(storage(twin), []).append(twin)
+            self.memory.add(twin)
         self._values[id(twin)] = (twin, value)
         self._twin_of[value] = twin
         self.dtypes[value] = twin.dtype
@@ -99,7 +97,7 @@ class Trace:
     def name(self, twin: Tensor, source: Source) -> None:
         """Let `twin`, which a call made, stand for a tensor of the model."""
         self._sources[id(twin)] = (twin, source, twin)
-        self._sharing.setdefault(storage(twin), []).append(twin)
+        self.memory.add(twin)
 
     def unname(self, twin: Tensor) -> None:
         """Let it stand for nothing again."""
@@ -107,8 +105,7 @@ class Trace:
 
     def value_of(self, twin: Tensor) -> int | None:
         """The value `twin` stands for; None if it stands for none; CaptureError if it is stale."""
-        if id(twin) in self._stale:
-            raise CaptureError(self._stale[id(twin)])
+        self.memory.check(twin)
         found = self._values.get(id(twin))
         return None if found is None else found[1]
 
@@ -126,7 +123,7 @@ class Trace:
             twin = meta_like(tensor)
             found = self._sources[id(tensor)] = (tensor, self.tensors.source(tensor), twin)
             self._originals[id(twin)] = (twin, tensor)
-            self._fixed[storage(twin)] = "a tensor of the model"
+            self.memory.fix(twin, "a tensor of the model")
         return found[1], found[2]
 
     def sizes(self, twin: Tensor) -> torch.Size:
@@ -301,18 +298,16 @@ class Trace:
             raise CaptureError(
                 f"{self.where()}{call.name} writes what is made of the model's tensors"
             )
-        if storage(twin) in self._fixed:
-            what = self._fixed[storage(twin)]
+        what = self.memory.fixed(twin)
+        if what is not None:
             raise CaptureError(f"{self.where()}{call.name} writes into the memory of {what}")
 
     def _spoil(self, targets: Sequence[Tensor], call: Call) -> None:
-        """Mark what shares memory with a written twin: as a value it does not see the write."""
+        """As values, those that share memory with a written twin do not see the write."""
+        sentence = f"{self.where()}a tensor is used after {call.name} wrote into memory it shares"
         for target in targets:
             self.written.add(self._values[id(target)][1])
-            for twin in self._sharing[storage(target)]:
-                if twin is not target:
-                    sentence = f"a tensor is used after {call.name} wrote into memory it shares"
-                    self._stale[id(twin)] = self.where() + sentence
+            self.memory.spoil(target, sentence)
 
     def _given(self, result: Any) -> Any:
         """The result as model code gets it: the real tensor where torch returned a twin of one."""
@@ -330,7 +325,7 @@ class Trace:
 
     def is_view_of_fixed(self, value: int) -> bool:
         """Whether the value's memory is that of an input or of a tensor of the model."""
-        return storage(self._twin_of[value]) in self._fixed
+        return self.memory.fixed(self._twin_of[value]) is not None
 
     def check_written_sources(self) -> None:
         """CaptureError if a kernel of ours packs a tensor that a torch op of the same graph writes."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pycnn.ir import Shape, Shapes, TensorTable
+from pycnn.planning import lower_moves  # noqa: F401  (enters its ops into the table)
 from pycnn.planning import params as fields
 from pycnn.planning.arena import Span, arrange
 from pycnn.planning.draft import Draft
