@@ -161,7 +161,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("bench: interrupted; what was measured is in the record", file=sys.stderr)
+        print(
+            "bench: interrupted; a record has what was measured, other commands wrote nothing",
+            file=sys.stderr,
+        )
         return 130
     return status
 

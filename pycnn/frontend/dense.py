@@ -50,18 +50,33 @@ def conv2d(
     k, _, *kernel = g.tensors.shape(weight)
     float_source(g, bias, "conv2d: bias", size=k)
     strides, dilations = pair(stride), pair(dilation)
+    if padding not in ("same", "valid"):
+        padding = pair(padding)
+    top, left, bottom, right = checked_pads(
+        "conv2d", k, groups, kernel, strides, padding, dilations
+    )
+    return g.emit(Conv2d(weight, bias, strides, (top, left, bottom, right), dilations, groups), x)
+
+
+def checked_pads(
+    name: str,
+    k: int,
+    groups: int,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int] | str,
+    dilation: Sequence[int],
+) -> list[int]:
+    """Before each axis, then after each, of a convolution that torch takes; or Unsupported."""
     if groups < 1 or k % groups:
-        raise Unsupported(f"conv2d: groups={groups} does not divide k={k}")
+        raise Unsupported(f"{name}: groups={groups} does not divide k={k}")
     if padding == "same":
-        if strides != (1, 1):
-            raise Unsupported(f"conv2d: padding='same' with stride {strides}")
-        total = [d * (k - 1) for d, k in zip(dilations, kernel, strict=True)]
-        top, left = (t // 2 for t in total)
-        pads = (top, left, total[0] - top, total[1] - left)
-    else:
-        ph, pw = (0, 0) if padding == "valid" else pair(padding)
-        pads = (ph, pw, ph, pw)
-    return g.emit(Conv2d(weight, bias, strides, pads, dilations, groups), x)
+        if any(step != 1 for step in stride):
+            raise Unsupported(f"{name}: padding='same' with stride {tuple(stride)}")
+        total = [d * (size - 1) for d, size in zip(dilation, kernel, strict=True)]
+        return [*(t // 2 for t in total), *(t - t // 2 for t in total)]
+    each = [0] * len(kernel) if isinstance(padding, str) else [*padding]
+    return each * 2
 
 
 @converts("conv_transpose2d")

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from ..ir import AdaptivePool2d, Conv2d, Flatten, Op, Pool2d, Source, Unflatten
 from .builder import Builder, Unsupported, Value, float_source, float_value
+from .dense import checked_pads
 from .pooling import checked_window
 from .table import converts
 
@@ -45,15 +46,9 @@ def conv1d(
     k, c, kl = g.tensors.shape(weight)
     float_source(g, bias, "conv1d: bias", size=k)
     step, spread = _one(stride), _one(dilation)
-    if groups < 1 or k % groups:
-        raise Unsupported(f"conv1d: groups={groups} does not divide k={k}")
-    if padding == "same":
-        if step != 1:
-            raise Unsupported(f"conv1d: padding='same' with stride {step}")
-        total = spread * (kl - 1)
-        left, right = total // 2, total - total // 2
-    else:
-        left = right = 0 if padding == "valid" else _one(padding)
+    if padding not in ("same", "valid"):
+        padding = [_one(padding)]
+    left, right = checked_pads("conv1d", k, groups, [kl], [step], padding, [spread])
     window = (1, step), (0, left, 0, right), (1, spread)
     op = Conv2d(weight, bias, *window, groups, weight_shape=(k, c, 1, kl))
     return _on_map(g, op, x)
