@@ -42,10 +42,16 @@ class Conv:
             window = (self.kernel, self.stride, self.dilation)
             channels = min(self.c // self.groups, self.k // self.groups)
             return window == ((3, 3), (1, 1), (1, 1)) and channels >= 16 and not nchw
-        if "depthwise_window" in kernel:
-            square = self.kernel in ((3, 3), (5, 5), (7, 7)) and self.stride in ((1, 1), (2, 2))
+        if "depthwise_window" in kernel or "depthwise3x3" in kernel:
+            windows = ((3, 3),) if "3x3" in kernel else ((5, 5), (7, 7))
+            square = self.kernel in windows and self.stride in ((1, 1), (2, 2))
             channels = self.groups == self.c == self.k
             return square and channels and self.dilation == (1, 1) and not nchw
+        if "stem" in kernel:
+            (_, kw), (_, sw), (_, dw) = self.kernel, self.stride, self.dilation
+            ow = (self.w + self.padding[1] + self.padding[3] - (kw - 1) * dw - 1) // sw + 1
+            wide = ow > ROWS[kernel.rsplit("_", 1)[1]] // 2
+            return self.groups == 1 and (nchw or self.c < 8) and (kw - 1) * dw + 1 > sw and wide
         if "depthwise" in kernel:
             return self.groups == self.c == self.k and not nchw
         if "igemm" in kernel:

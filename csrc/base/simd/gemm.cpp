@@ -39,27 +39,7 @@ void tile_mn(const Tile& t) {
     }
     for (; c < t.depth; ++c) step(a, c);
   }
-
-  const Vec lo = broadcast(t.lo), hi = broadcast(t.hi);
-#pragma GCC unroll 8
-  for (int j = 0; j < NV; ++j) {
-    const int64_t left = t.n - j * kLanes;
-    const bool whole = left >= kLanes;
-    const auto get = [&](const float* p)
-                         __attribute__((always_inline)) { return whole ? load(p) : load_first(p, left); };
-    const Vec bias = t.bias ? get(t.bias + j * kLanes) : Vec{};
-#pragma GCC unroll 16
-    for (int r = 0; r < MR; ++r) {
-      Vec v = acc[r][j] + bias;
-      if (t.residual) v += get(t.residual + r * t.ldr + j * kLanes);
-      v = at_most(at_least(v, lo), hi);
-      float* y = t.y + r * t.ldy + j * kLanes;
-      if (whole)
-        store(y, v);
-      else
-        store_first(y, v, left);
-    }
-  }
+  finish(acc, t);
 }
 
 template <int NV>

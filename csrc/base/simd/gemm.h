@@ -23,9 +23,37 @@ struct Tile {
   int64_t ldr;
   float* y;  // row r at r * ldy
   int64_t ldy;
-  int64_t n;     // columns stored: (nv - 1) * kLanes < n <= nv * kLanes
+  int64_t n;     // columns stored: (NV - 1) * kLanes < n <= NV * kLanes
   float lo, hi;  // clamp; NaN passes
 };
+
+// Stores y = clamp(sums + bias + residual) of a tile.
+template <int MR, int NV>
+PYCNN_INLINE void finish(const Vec (&acc)[MR][NV], const Tile& t) {
+  // Copies: what a store may alias would be read again behind it.
+  const int64_t n = t.n, ldr = t.ldr, ldy = t.ldy;
+  const float *const biases = t.bias, *const residual = t.residual;
+  float* const y = t.y;
+  const Vec lo = broadcast(t.lo), hi = broadcast(t.hi);
+#pragma GCC unroll 8
+  for (int j = 0; j < NV; ++j) {
+    const int64_t left = n - j * kLanes;
+    const bool whole = left >= kLanes;
+    const auto get = [&](const float* p)
+                         __attribute__((always_inline)) { return whole ? load(p) : load_first(p, left); };
+    const Vec bias = biases ? get(biases + j * kLanes) : Vec{};
+#pragma GCC unroll 16
+    for (int r = 0; r < MR; ++r) {
+      Vec v = acc[r][j] + bias;
+      if (residual) v += get(residual + r * ldr + j * kLanes);
+      v = at_most(at_least(v, lo), hi);
+      if (whole)
+        store(y + r * ldy + j * kLanes, v);
+      else
+        store_first(y + r * ldy + j * kLanes, v, left);
+    }
+  }
+}
 
 using TileFn = void (*)(const Tile&);
 

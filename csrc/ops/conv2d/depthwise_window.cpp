@@ -1,6 +1,6 @@
-// Depthwise convolution with a square window of 3, 5 or 7, stride 1 or 2: vectors run over channels, a tile is kPixels
-// outputs of one row. Each row of the window is loaded once for all the outputs that it meets (9 loads for 21
-// multiply-adds at 3 x 3), where the kernel for any window loads each input once a tap.
+// Depthwise convolution with a square window of 5 or 7, stride 1 or 2: vectors run over channels, a tile is kPixels
+// outputs of one row. Each row of the window is loaded once for all the outputs that it meets (11 loads for 35
+// multiply-adds at 5 x 5), where the kernel for any window loads each input once a tap.
 #include "base/simd/activate.h"
 #include "base/simd/gemm.h"
 #include "ops/conv2d/simd.h"
@@ -9,7 +9,7 @@ namespace pycnn::PYCNN_ISA_NS {
 namespace {
 
 constexpr int64_t kL1Bytes = 24 << 10;  // of 32 KiB
-// Outputs of a tile: 7 divides the maps of 224 x 224 images. With 16 registers 4 is what 3 x 3 leaves room for.
+// Outputs of a tile: 7 divides the maps of 224 x 224 images. With 16 registers 4.
 constexpr int kPixels = kLanes == 16 ? 7 : 4;
 
 int64_t padded_c(const Conv2dParams& p) { return panels_of(p.c) * kLanes; }
@@ -54,19 +54,21 @@ void tile(const Conv2dParams& p, const Ptrs& ptrs, const Row& row, int64_t ox, i
       for (int q = 0; q < kPixels; ++q) acc[q] += f * x[q * S + j];
     }
   }
-  const int64_t pixel = (row.n * p.oh + row.oy) * p.ow + ox;
+  // Copies: what a store may alias would be read again behind it.
+  const int64_t pixel = (row.n * p.oh + row.oy) * p.ow + ox, ldy = p.ldy, ldr = p.ldr;
+  float* y = ptrs.y + pixel * ldy + c;
+  const float* residual = ptrs.residual ? ptrs.residual + pixel * ldr + c : nullptr;
   const Vec lo = broadcast(clamp_lo(p.act)), hi = broadcast(clamp_hi(p.act));
 #pragma GCC unroll 8
   for (int q = 0; q < kPixels; ++q) {
     if (!kInside && q >= count) break;
     Vec v = acc[q];
-    if (ptrs.residual) v += get(ptrs.residual + (pixel + q) * p.ldr + c);
+    if (residual) v += get(residual + q * ldr);
     v = at_most(at_least(v, lo), hi);
-    float* y = ptrs.y + (pixel + q) * p.ldy + c;
     if (whole)
-      store(y, v);
+      store(y + q * ldy, v);
     else
-      store_first(y, v, left);
+      store_first(y + q * ldy, v, left);
   }
 }
 
@@ -115,9 +117,8 @@ void rows(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
 }
 
 void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
-  void (*by_window)(const Conv2dParams&, const Ptrs&, Worker) = p.kh == 3   ? (p.sh == 1 ? rows<3, 1> : rows<3, 2>)
-                                                                : p.kh == 5 ? (p.sh == 1 ? rows<5, 1> : rows<5, 2>)
-                                                                            : (p.sh == 1 ? rows<7, 1> : rows<7, 2>);
+  void (*by_window)(const Conv2dParams&, const Ptrs&, Worker) =
+      p.kh == 5 ? (p.sh == 1 ? rows<5, 1> : rows<5, 2>) : (p.sh == 1 ? rows<7, 1> : rows<7, 2>);
   by_window(p, ptrs, worker);
 }
 
@@ -125,7 +126,7 @@ const char* why_not(const Conv2dParams& p, const Machine& m) {
   if (const char* reason = why_not_isa(kIsa, m)) return reason;
   if (p.groups != p.c || p.k != p.c) return "needs groups == c == k";
   if (p.x_nchw) return "needs an NHWC input";
-  if (p.kh != p.kw || (p.kh != 3 && p.kh != 5 && p.kh != 7)) return "needs a window of 3 x 3, 5 x 5 or 7 x 7";
+  if (p.kh != p.kw || (p.kh != 5 && p.kh != 7)) return "needs a window of 5 x 5 or 7 x 7";
   if (p.sh != p.sw || p.sh > 2) return "needs stride 1 or 2";
   if (p.dh != 1 || p.dw != 1) return "needs dilation 1";
   return nullptr;

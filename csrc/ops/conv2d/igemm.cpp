@@ -76,26 +76,30 @@ int64_t worker_floats(const Conv2dParams& p) {
 
 int64_t workspace(const Conv2dParams& p, int workers) { return workers * worker_floats(p); }
 
-// Pointers of mr pixels from `pixel` on, for group channel c0: rows[tap * mr + r].
+// Pointers of mr pixels from `pixel` on, for group channel c0: rows[tap * mr + r]. The pixels of one row of outputs at
+// once: at each tap those outside the map, those inside, a stride apart, those outside.
 void point(const Conv2dParams& p, const float* x, const float* zero, int64_t c0, int64_t pixel, int mr,
            const float** rows) {
   int64_t ox = pixel % p.ow, oy = pixel / p.ow % p.oh, n = pixel / (p.ow * p.oh);
-  for (int r = 0; r < mr; ++r) {
-    const int64_t y0 = oy * p.sh - p.ph, x0 = ox * p.sw - p.pw;
-    const float** out = rows + r;
+  for (int64_t done = 0; done < mr;) {
+    const int64_t count = p.ow - ox < mr - done ? p.ow - ox : mr - done;
+    const float** out = rows + done;
     for (int64_t i = 0; i < p.kh; ++i) {
-      const int64_t y = y0 + i * p.dh;
+      const int64_t y = oy * p.sh - p.ph + i * p.dh;
       const bool inside = y >= 0 && y < p.h;
       const float* line = x + (n * p.h + y) * p.w * p.ldx + c0;
       for (int64_t j = 0; j < p.kw; ++j, out += mr) {
-        const int64_t xx = x0 + j * p.dw;
-        *out = inside && xx >= 0 && xx < p.w ? line + xx * p.ldx : zero;
+        const int64_t x0 = ox * p.sw - p.pw + j * p.dw;
+        const float* first = line + x0 * p.ldx;
+        int64_t r = 0, end = inside ? count : 0;
+        for (; r < end && x0 + r * p.sw < 0; ++r) out[r] = zero;
+        while (end > r && x0 + (end - 1) * p.sw >= p.w) --end;
+        for (; r < end; ++r) out[r] = first + r * p.sw * p.ldx;
+        for (; r < count; ++r) out[r] = zero;
       }
     }
-    if (++ox == p.ow) {
-      ox = 0;
-      if (++oy == p.oh) oy = 0, ++n;
-    }
+    done += count, ox = 0;
+    if (++oy == p.oh) oy = 0, ++n;
   }
 }
 
@@ -178,7 +182,17 @@ int64_t panels_at_once(const Conv2dParams& p, int rows, Range panels) {
   return bytes <= machine().l2_bytes / kWeightShare ? all : tile_width(rows, all);
 }
 
-void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
+// A 1 x 1 window that reads pixel i for output i knows no rows: one line, whose pointers are made at once.
+Conv2dParams in_one_line(Conv2dParams p) {
+  if (p.kh * p.kw * p.sh * p.sw == 1 && p.oh == p.h && p.ow == p.w && p.ph == 0 && p.pw == 0) {
+    p.ow = p.w = p.pixels();
+    p.n = p.h = p.oh = 1;
+  }
+  return p;
+}
+
+void run(const Conv2dParams& given, const Ptrs& ptrs, Worker worker) {
+  const Conv2dParams p = in_one_line(given);
   const Share mine = split(p, worker);
   if (mine.pixels.begin >= mine.pixels.end || mine.panels.begin >= mine.panels.end) return;
   const bool skips = skips_taps(p);

@@ -5,11 +5,13 @@
 #define PYCNN_DECLARE(isa)                           \
   namespace isa {                                    \
   extern const Conv2dKernel conv2d_depthwise;        \
+  extern const Conv2dKernel conv2d_depthwise3x3;     \
   extern const Conv2dKernel conv2d_depthwise_window; \
   extern const Conv2dKernel conv2d_igemm;            \
   extern const Conv2dKernel conv2d_patch;            \
   extern const Conv2dKernel conv2d_planar;           \
   extern const Conv2dKernel conv2d_scale;            \
+  extern const Conv2dKernel conv2d_stem;             \
   extern const Conv2dKernel conv2d_winograd2;        \
   extern const Conv2dKernel conv2d_winograd4;        \
   }

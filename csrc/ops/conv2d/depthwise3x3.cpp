@@ -1,0 +1,232 @@
+// Depthwise 3 x 3 convolution, stride 1 or 2. Vectors run over channels; a vector walks along one or two rows of outputs
+// with the nine weights in registers. Each input of a column is loaded once and goes to every output whose window holds
+// it: at stride 1 the sums of three columns of outputs are in flight, and two rows take 4 loads for 18 multiply-adds.
+#include "base/simd/activate.h"
+#include "base/simd/gemm.h"
+#include "ops/conv2d/simd.h"
+
+namespace pycnn::PYCNN_ISA_NS {
+namespace {
+
+constexpr int64_t kL1Bytes = 24 << 10;       // of 32 KiB
+constexpr int kRows = kLanes == 16 ? 2 : 1;  // of outputs at once: 16 registers hold the sums of one beside the weights
+constexpr int K = 3, kTaps = K * K;
+
+int64_t packed_size(const Conv2dParams& p) { return kTaps * panels_of(p.c) * kLanes; }
+
+// [c / kLanes][i][j][kLanes], channels padded to whole vectors with zeros.
+void pack(const Conv2dParams& p, const float* w, float* packed) {
+  for (int64_t c = 0; c < panels_of(p.c) * kLanes; ++c)
+    for (int64_t t = 0; t < kTaps; ++t)
+      packed[(c / kLanes * kTaps + t) * kLanes + c % kLanes] = c < p.c ? w[c * kTaps + t] : 0.0f;
+}
+
+// One vector of channels along rows of outputs.
+struct Walk {
+  const float* x;  // column 0 of the first row of inputs in the map under the first row of outputs
+  int64_t row;     // floats from one row of inputs to the next
+  Range taps;      // rows of that window that lie in the map
+  const float* w;  // [i][j][kLanes]
+  const float* bias;
+  const float* residual;  // of column 0; or null
+  float* y;               // of column 0
+  int64_t left;           // channels from here on
+};
+
+// A value that stays in its register: the compiler would load it again for every use.
+PYCNN_INLINE void pin(Vec& v) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(v));
+#elif defined(__x86_64__)
+  asm("" : "+x"(v));
+#elif defined(__aarch64__)
+  asm("" : "+w"(v));
+#endif
+}
+
+template <int I>
+struct Const {
+  static constexpr int value = I;
+};
+
+// f(Const<Begin>), f(Const<Begin + 1>), .. until one returns true or End is reached; whether one did. A loop that ends
+// early is not unrolled, and sums whose index is no constant live in memory.
+template <int Begin, int End, class F>
+PYCNN_INLINE bool until(const F& f) {
+  if constexpr (Begin == End) {
+    return false;
+  } else {
+    if (f(Const<Begin>{})) return true;
+    return until<Begin + 1, End>(f);
+  }
+}
+
+// Sums in flight. Output o of a row takes columns t = S o .. S o + 2, t counted from the left of the padding, and lives in
+// sum o % kLive: the one that column t's tap j belongs to is (t - j) / S % kLive. After kPeriod columns all repeats.
+template <int S>
+struct Ring {
+  static constexpr int kLive = (K + S - 1) / S, kPeriod = kLive * S;
+  static constexpr bool has(int t, int j) { return t >= j && (t - j) % S == 0; }
+  static constexpr int sum(int t, int j) { return (t - j) / S % kLive; }
+};
+
+// Read in place of a column outside the map.
+alignas(64) constexpr float kZeros[kLanes] = {};
+
+// kWhole: all rows of the windows lie in the map; else kOut, the rows of outputs, is 1. kTail: fewer than kLanes channels
+// are left.
+template <int S, int kOut, bool kWhole, bool kTail>
+void walk(const Conv2dParams& p, const Walk& at) {
+  using Sums = Ring<S>;
+  const int64_t left = at.left;
+  const auto get = [&](const float* from)
+                       __attribute__((always_inline)) { return kTail ? load_first(from, left) : load(from); };
+  const Vec bias = at.bias ? get(at.bias) : Vec{}, lo = broadcast(clamp_lo(p.act)), hi = broadcast(clamp_hi(p.act));
+  Vec weights[kTaps], sums[kOut][Sums::kLive];
+#pragma GCC unroll 9
+  for (int t = 0; t < kTaps; ++t) weights[t] = load(at.w + t * kLanes);
+#pragma GCC unroll 2
+  for (int r = 0; r < kOut; ++r)
+#pragma GCC unroll 3
+    for (int s = 0; s < Sums::kLive; ++s) sums[r][s] = bias;
+
+  // v, of column t, times the three weights of a row of the window, to the outputs of row r.
+  const auto add = [&](auto t, int r, const Vec* w, Vec v) __attribute__((always_inline)) {
+#pragma GCC unroll 3
+    for (int j = 0; j < K; ++j)
+      if (Sums::has(t.value, j)) sums[r][Sums::sum(t.value, j)] += w[j] * v;
+  };
+  const float* x = at.x - p.pw * p.ldx;
+  int64_t x0 = -p.pw;
+  const int64_t width = p.w, ldx = p.ldx, x_row = at.row;
+  const auto pass = [&](auto t) __attribute__((always_inline)) {
+    const bool in = static_cast<uint64_t>(x0) < static_cast<uint64_t>(width);
+    const float* from = in ? x : kZeros;
+    const int64_t row = in ? x_row : 0;
+    ++x0, x += ldx;
+    if constexpr (kWhole) {
+#pragma GCC unroll 5
+      for (int i = 0; i < (kOut - 1) * S + K; ++i, from += row) {
+        Vec v = get(from);
+        pin(v);
+#pragma GCC unroll 2
+        for (int r = 0; r < kOut; ++r)
+          if (i - r * S >= 0 && i - r * S < K) add(t, r, weights + (i - r * S) * K, v);
+      }
+    } else {
+#pragma GCC unroll 3
+      for (int i = 0; i < K; ++i) {
+        if (i < at.taps.begin || i >= at.taps.end) continue;
+        Vec v = get(from);
+        pin(v);
+        add(t, 0, weights + i * K, v);
+        from += row;
+      }
+    }
+    return false;
+  };
+  until<0, K - 1>(pass);
+
+  float* y = at.y;
+  const float* residual = at.residual;
+  const int64_t y_row = p.ow * p.ldy, residual_row = p.ow * p.ldr, ldy = p.ldy, ldr = p.ldr;
+  int64_t outputs = p.ow;
+  const auto finish = [&](auto t) __attribute__((always_inline)) {
+    pass(t);
+    if constexpr (!Sums::has(t.value, K - 1)) return false;
+#pragma GCC unroll 2
+    for (int r = 0; r < kOut; ++r) {
+      Vec& sum = sums[r][Sums::sum(t.value, K - 1)];
+      Vec v = residual ? sum + get(residual + r * residual_row) : sum;
+      v = at_most(at_least(v, lo), hi);
+      if constexpr (kTail)
+        store_first(y + r * y_row, v, left);
+      else
+        store(y + r * y_row, v);
+      sum = bias;
+    }
+    y += ldy;
+    if (residual) residual += ldr;
+    return --outputs == 0;
+  };
+  while (!until<K - 1, K - 1 + Sums::kPeriod>(finish)) {
+  }
+}
+
+// Channels of a block: the rows under its rows of outputs, and those, stay in L1 while the block passes over the map
+// (14^2 x 384: 22 -> 11 us). All of them where not even two vectors would: one line of each pixel is slower.
+int64_t block_channels(const Conv2dParams& p) {
+  const int64_t pixels = (K + (kRows - 1) * p.sh) * p.w + kRows * p.ow;
+  const int64_t vectors = kL1Bytes / (pixels * kLanes * 4);
+  return vectors < 2 ? panels_of(p.c) * kLanes : vectors * kLanes;
+}
+
+template <int S, bool kTail>
+void walk_rows(const Conv2dParams& p, const Walk& at, int64_t count) {
+  if (kRows > 1 && count == kRows)
+    walk<S, kRows, true, kTail>(p, at);
+  else if (at.taps.begin == 0 && at.taps.end == K)
+    walk<S, 1, true, kTail>(p, at);
+  else
+    walk<S, 1, false, kTail>(p, at);
+}
+
+// `count` rows of outputs of one image from row r on, channels [channels).
+template <int S>
+void some_rows(const Conv2dParams& p, const Ptrs& ptrs, int64_t r, int64_t count, Range channels) {
+  const int64_t y0 = r % p.oh * S - p.ph, first = r * p.ow;
+  Walk at{};
+  at.taps = {y0 < 0 ? (-y0 < K ? -y0 : K) : 0, y0 + K > p.h ? (p.h > y0 ? p.h - y0 : 0) : K};
+  at.row = p.w * p.ldx;
+  for (int64_t c = channels.begin; c < channels.end; c += kLanes) {
+    at.x = ptrs.x + (r / p.oh * p.h + y0 + at.taps.begin) * at.row + c;
+    at.w = ptrs.w + c * kTaps;
+    at.bias = ptrs.bias ? ptrs.bias + c : nullptr;
+    at.residual = ptrs.residual ? ptrs.residual + first * p.ldr + c : nullptr;
+    at.y = ptrs.y + first * p.ldy + c;
+    at.left = p.c - c;
+    at.left < kLanes ? walk_rows<S, true>(p, at, count) : walk_rows<S, false>(p, at, count);
+  }
+  if (!is_clamp(p.act))
+    activate_rows(ptrs.y + first * p.ldy + channels.begin, p.ldy, count * p.ow, channels.end - channels.begin, p.act,
+                  static_cast<float>(p.act_param));
+}
+
+template <int S>
+void rows(const Conv2dParams& p, const Ptrs& ptrs, Range mine) {
+  const int64_t block = block_channels(p);
+  for (int64_t first = mine.begin; first < mine.end;) {
+    const int64_t image_end = (first / p.oh + 1) * p.oh, end = image_end < mine.end ? image_end : mine.end;
+    for (int64_t c = 0; c < p.c; c += block) {
+      const Range channels{c, c + block < p.c ? c + block : p.c};
+      for (int64_t r = first, count; r < end; r += count) {
+        const int64_t y0 = r % p.oh * S - p.ph;
+        count = r + kRows <= end && y0 >= 0 && y0 + (kRows - 1) * S + K <= p.h ? kRows : 1;
+        some_rows<S>(p, ptrs, r, count, channels);
+      }
+    }
+    first = end;
+  }
+}
+
+void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
+  const Range mine = share(p.n * p.oh, worker);
+  p.sh == 1 ? rows<1>(p, ptrs, mine) : rows<2>(p, ptrs, mine);
+}
+
+const char* why_not(const Conv2dParams& p, const Machine& m) {
+  if (const char* reason = why_not_isa(kIsa, m)) return reason;
+  if (p.groups != p.c || p.k != p.c) return "needs groups == c == k";
+  if (p.x_nchw) return "needs an NHWC input";
+  if (p.kh != K || p.kw != K) return "needs a window of 3 x 3";
+  if (p.sh != p.sw || p.sh > 2) return "needs stride 1 or 2";
+  if (p.dh != 1 || p.dw != 1) return "needs dilation 1";
+  return nullptr;
+}
+
+}  // namespace
+
+extern const Conv2dKernel conv2d_depthwise3x3{
+    "conv2d_depthwise3x3_f32_" PYCNN_ISA_SUFFIX, why_not, packed_size, pack, no_workspace<Conv2dParams>, run};
+
+}  // namespace pycnn::PYCNN_ISA_NS

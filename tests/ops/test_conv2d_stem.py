@@ -1,0 +1,92 @@
+"""conv2d's kernel for few channels, called by name: lines, their phases and borders, and the ring that keeps them."""
+
+import dataclasses
+
+import convolutions
+import pytest
+import tolerance
+import torch
+from convolutions import LANES, ROWS, Conv, Problem, check, check_activation, problem, run
+
+from pycnn import _C, ops
+
+KERNELS = [name for name in convolutions.KERNELS if "conv2d_stem" in name]
+
+
+@pytest.mark.parametrize("nchw", [False, True])
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_every_width_around_a_tile(kernel: str, nchw: bool) -> None:
+    rows = ROWS[kernel.rsplit("_", 1)[1]]
+    for w in (*range(rows // 2 + 1, rows + 3), 2 * rows - 1, 2 * rows, 2 * rows + 1):
+        check(kernel, Conv(3, 40, 4, w, (3, 3), (1, 1), (1, 1, 1, 1), n=2), nchw)
+
+
+@pytest.mark.parametrize("nchw", [False, True])
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_strides_dilations_and_borders(kernel: str, nchw: bool) -> None:
+    count = 0
+    for window in ((3, 3), (7, 7), (1, 2), (5, 4)):
+        for stride in ((1, 1), (2, 2), (1, 3), (4, 3), (3, 1)):
+            for dilation in ((1, 1), (2, 2), (1, 3)):
+                for padding in ((0, 0, 0, 0), (1, 1, 1, 1), (2, 3, 0, 1), (9, 40, 8, 3)):
+                    conv = Conv(3, 20, 15, 58, window, stride, padding, dilation, n=2)
+                    if conv.suits(kernel, nchw):
+                        check(kernel, conv, nchw)
+                        count += 1
+    assert count > 100
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_channels_and_outputs(kernel: str) -> None:
+    lanes = LANES[kernel.rsplit("_", 1)[1]]
+    for k in (1, lanes - 1, lanes, lanes + 1, 3 * lanes, 4 * lanes + 2):
+        for c in (1, 2, 7):
+            conv = Conv(c, k, 6, 21, (3, 3), (2, 1), (1, 1, 1, 1))
+            check(kernel, conv, gap=0)
+            check(kernel, conv, nchw=True, extras=False)
+    check(kernel, Conv(33, lanes, 6, 21, (3, 3), (1, 1), (1, 1, 1, 1)), nchw=True)
+
+
+@pytest.mark.parametrize("act", ops.ACTS)
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_activations_bias_and_residual(kernel: str, act: str) -> None:
+    check_activation(kernel, Conv(3, 35, 5, 18, (3, 3), (1, 1), (1, 1, 1, 1), n=2), act)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_nan_and_infinities_as_in_torch(kernel: str) -> None:
+    layer = Conv(3, 35, 5, 18, (3, 3), (1, 1), (1, 1, 1, 1), n=2)
+    p = problem(layer)
+    x = p.x.clone()
+    x[0, 2, 0, 0], x[0, 0, 4, 7], x[1, 0, 2, 2] = torch.nan, torch.inf, -torch.inf
+    p = dataclasses.replace(p, x=x)
+    before = layer(x.double(), p.weight.double(), p.bias.double()) + p.residual.double()
+    tolerance.check_values(run(kernel, layer, p, act="relu"), before.relu())
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_bits_do_not_depend_on_workers_batch_or_strides(kernel: str) -> None:
+    layer = Conv(3, 70, 9, 30, (5, 5), (2, 2), (2, 2, 2, 2), n=3)
+    p = problem(layer)
+    one = run(kernel, layer, p, act="silu")
+    for workers in (2, 3, 7):
+        assert torch.equal(run(kernel, layer, p, act="silu", workers=workers), one)
+    alone = Problem(p.x[1:2].clone(), p.weight, p.bias, p.residual[1:2])
+    assert torch.equal(run(kernel, dataclasses.replace(layer, n=1), alone, act="silu"), one[1:2])
+    assert torch.equal(run(kernel, layer, p, act="silu", gap=0), one)
+    assert torch.equal(run(kernel, layer, p, act="silu", nchw=True), one)
+
+
+def test_refusals_name_the_reason() -> None:
+    fits = {"c": 4, "k": 8, "kh": 3, "kw": 3, "h": 30, "w": 30, "oh": 28, "ow": 28}
+    for change, reason in [
+        ({}, None),
+        ({"groups": 2}, "needs groups == 1"),
+        ({"c": 8}, "needs fewer than 8 channels, or an NCHW input"),
+        ({"c": 8, "x_nchw": 1}, None),
+        ({"sw": 3, "ow": 10}, "needs windows that overlap: else a copy is read once"),
+        ({"dw": 14, "ow": 2}, "needs rows of outputs of more than half a tile"),
+        ({"c": 4096, "x_nchw": 1}, "needs rows of inputs that fit half the L2"),
+    ]:
+        reasons = dict(_C.kernels("conv2d", {**fits, **change}))
+        assert {reasons[name] for name in KERNELS} == {reason}
