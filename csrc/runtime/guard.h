@@ -22,6 +22,11 @@ class Guard {
   bool holds() const;
 
  private:
+  // How a type's `_version` and `data_ptr()` are read without a lookup by name; null: by name.
+  struct Getters {
+    const PyGetSetDef* version = nullptr;
+    PyCFunction pointer = nullptr;
+  };
   struct Item {
     pybind11::dict holder;
     pybind11::str key;
@@ -29,8 +34,14 @@ class Guard {
     enum { kSame, kTensor, kEmpty } kind;
     long long version;
     long long pointer;
+    Getters getters;
   };
   static bool same(const Item& item);
+  static void fetch(const Item& item);
+  static void fetch_behind(const Item& item);
+  static Getters getters_of(PyTypeObject* type);
+  static long long version_of(PyObject* tensor, const Getters& getters);
+  static long long pointer_of(PyObject* tensor, const Getters& getters);
   std::vector<Item> items_;
 };
 
