@@ -1,4 +1,4 @@
-"""`python -m bench run | layers | shapes | report | compare | coverage`: see `--help` of each.
+"""`python -m bench run | layers | shapes | report | compare | coverage | never_slower`: see `--help` of each.
 
 Exit status: 0 done; 1 a wrong value, a disturbed machine (rerun), or `compare` found something slower; 2 wrong usage.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import compare, plots, report, run, shapes
+from bench import compare, never_slower, plots, report, run, shapes
 from pycnn import _C
 from pycnn.extras import MissingExtraError
 from pycnn.timing import Record, Workload, find_engines
@@ -95,6 +95,23 @@ def _coverage(options: argparse.Namespace) -> int:
     return 0 if all(row.agrees for row in rows) else 1
 
 
+def _never_slower(options: argparse.Namespace) -> int:
+    found = []
+    for workload in map(Workload.parse, options.workloads):
+        held = never_slower.hold(workload, options.tune, options.seconds)
+        found += [layer for layer in held if layer.slower]
+        worst = held[0]
+        print(
+            f"{workload.model}, batch {workload.batch}: {len(held)} layers; nearest to torch's own op: "
+            f"{worst.layer or worst.kernels}, {worst.ours_s * 1e6:.1f} against {worst.torch_s * 1e6:.1f} us",
+            flush=True,
+        )
+    for layer in found:
+        times = f"{layer.ours_s * 1e6:.1f} against {layer.torch_s * 1e6:.1f} us"
+        print(f"slower: {layer.workload.model}, {layer.layer}: {layer.kernels}: {times}")
+    return 1 if found else 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -149,6 +166,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--most", type=float, default=30, help="million parameters")
     p.add_argument("--processes", type=int, default=2)
+    p = command(
+        "never_slower", _never_slower, "hold every layer of networks against torch's own op"
+    )
+    p.add_argument("workloads", nargs="*", default=run.DEFAULT, metavar="NETWORK[:BATCH]")
+    p.add_argument("--tune", action="store_true", help="measure kernels before")
+    p.add_argument("--seconds", type=float, default=1.0, help="of a network in its plan")
     return parser
 
 

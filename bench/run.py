@@ -18,8 +18,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from bench import layers
 from bench.shapes import FOLDER, Layer, read
 from pycnn.limits import limits, remeasure
+from pycnn.processor import cpu_name
 from pycnn.timing import Record
-from pycnn.timing.facts import cpu_name
 
 DEFAULT = (
     "lenet_like:1", "lenet_like:64", "small_cnn:1", "small_cnn:8", "resnet18:1", "resnet18:8", "resnet50:1",

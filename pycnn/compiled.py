@@ -29,6 +29,7 @@ class Options:
     threads: int | None = None
     exact: bool = False
     batch_invariant: bool = False
+    tune: bool = False
 
 
 @dataclass
@@ -212,7 +213,7 @@ def _make(
     with torch.inference_mode(False), torch.no_grad():
         raw = capture(model, args, kwargs, target().dtype)
         graph = run_passes(raw)
-    program = Program(graph, Weights(graph.tensors, target()), target)
+    program = Program(graph, Weights(graph.tensors, target()), target, options.tune)
     guard, watched = watch(model, raw)
     inputs = raw.input_tree.tensors(args, kwargs)
     assert inputs is not None

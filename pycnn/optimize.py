@@ -297,6 +297,7 @@ def optimize(
     strict: bool = False,
     batch_invariant: bool = False,
     threads: int | None = None,
+    tune: bool = False,
 ) -> OptimizedModule:
     """A module that computes what `model` computes in eval, several times faster.
 
@@ -315,18 +316,27 @@ def optimize(
         batch_invariant: an image's result has the same bits whatever else is in the batch and however many threads run.
             Without it another batch may get another algorithm.
         threads: at most this many; default torch.get_num_threads(). Never more than the usable cores.
+        tune: the first call with each size measures, for some seconds, which kernel is fastest for each step on this
+            machine. The choices are kept in $PYCNN_TUNED (default ~/.cache/pycnn/tuned.json) by processor, threads and
+            problem, and used from there by every plan made later, with or without `tune`. On the CPU.
 
     Raises:
-        TypeError: model is neither an nn.Module nor an ExportedProgram. ValueError: threads is not a positive integer.
+        TypeError: model is neither an nn.Module nor an ExportedProgram. ValueError: threads is not a positive integer;
+            or tune with batch_invariant, which chooses without regard to the batch and the threads.
     """
     module = module_of(model) if isinstance(model, ExportedProgram) else model
     if not isinstance(module, nn.Module):
         raise TypeError(f"optimize: model must be a torch.nn.Module, got {type(model).__name__}")
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise ValueError(f"optimize: threads={threads!r} must be a positive integer")
-    for name, flag in (("exact", exact), ("strict", strict), ("batch_invariant", batch_invariant)):
-        if not isinstance(flag, bool):
+    options = Options(strict, threads, exact, batch_invariant, tune)
+    for name in ("exact", "strict", "batch_invariant", "tune"):
+        if not isinstance(flag := getattr(options, name), bool):
             raise TypeError(f"optimize: {name} must be a bool, got {flag!r}")
+    if tune and batch_invariant:
+        raise ValueError(
+            "optimize: tune=True chooses kernels by batch and threads, which batch_invariant=True forbids"
+        )
     if isinstance(module, OptimizedModule):
         module = module._model
-    return OptimizedModule(module, Options(strict, threads, exact, batch_invariant))
+    return OptimizedModule(module, options)

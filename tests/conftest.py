@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+
+# No table of measured kernels but a test's own.
+os.environ["PYCNN_TUNED"] = str(Path(tempfile.mkdtemp()) / "tuned.json")
 
 if (
     "PYTEST_XDIST_WORKER_COUNT" in os.environ

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from pycnn.demo.compare import speedup
+from pycnn.processor import cpu_name
 from pycnn.timing import (
     ENGINES,
     TORCH_ENGINES,
@@ -27,7 +28,7 @@ from pycnn.timing import (
     rounds,
 )
 from pycnn.timing.engines import OURS
-from pycnn.timing.facts import Load, cpu_name, peak_bytes, versions
+from pycnn.timing.facts import Load, peak_bytes, versions
 from pycnn.timing.worker import worst_error
 
 LENET = Workload("lenet_like", 1)

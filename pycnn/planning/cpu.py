@@ -14,6 +14,8 @@ from pycnn.planning.homes import FLOAT
 from pycnn.planning.memory import align
 from pycnn.planning.params import Params
 from pycnn.planning.target import Target
+from pycnn.planning.tuned import Table, problem, shared_table
+from pycnn.processor import cpu_name
 
 _PAGE = 4096
 
@@ -21,11 +23,14 @@ _PAGE = 4096
 @dataclass(frozen=True)
 class CpuTarget(Target):
     """`exact`: no kernel re-associates products. `batch_invariant`: the choice of kernels does not depend on the batch
-    or the threads (what a kernel computes never does). `arenas`: the memory plans run in."""
+    or the threads (what a kernel computes never does). `arenas`: the memory plans run in. `table`: choices that were
+    measured, where the rule's is not wanted. `variant`: the kernel to take among `candidates`, for measuring."""
 
     exact: bool = False
     batch_invariant: bool = False
     arenas: _C.Arenas | None = field(default=None, compare=False)
+    table: Table | None = field(default=None, compare=False)
+    variant: int | None = None
 
     @property
     def name(self) -> str:
@@ -42,10 +47,31 @@ class CpuTarget(Target):
         return {**params, "exact": 1} if self.exact and op == "conv2d" else params
 
     def choose(self, op: str, params: Params, offset: int) -> str:
-        if not self.batch_invariant:
-            return _C.choose(op, params, self.threads)
-        one = {**params, "n": 1} if "n" in params else params
-        return _C.choose(op, one, 1)
+        if self.batch_invariant:
+            one = {**params, "n": 1} if "n" in params else params
+            return _C.choose(op, one, 1)
+        if self.variant is not None:
+            able = self.candidates(op, params)
+            return able[min(self.variant, len(able) - 1)]
+        found = self.table and self.table.find(self.processor, problem(op, params, self.threads))
+        if found and found.kernel in self.candidates(op, params):
+            return found.kernel
+        return self.rule(op, params)
+
+    def rule(self, op: str, params: Params) -> str:
+        """The choice where nothing was measured."""
+        return _C.choose(op, params, self.threads)
+
+    def candidates(self, op: str, params: Params) -> list[str]:
+        """The kernels of this instruction set that take the problem, the rule's choice first."""
+        first = self.rule(op, params)
+        able = [name for name, reason in _C.kernels(op, params) if reason is None]
+        return [first, *(n for n in able if n != first and n.endswith(f"_{self.name}"))]
+
+    @property
+    def processor(self) -> str:
+        """What measured choices hold for."""
+        return f"{cpu_name()}, {self.name}"
 
     def pack(self, op: str, kernel: str, params: Params, weight: Tensor) -> Tensor:
         packed = floats(_C.packed_size(op, kernel, params))
@@ -100,9 +126,10 @@ def targets(
 ) -> Callable[[], CpuTarget]:
     """What a plan made when it is called is for; threads: torch's setting, or those asked for, within the cores."""
     arenas, cores = _C.Arenas(), int(_C.machine()["cores"])
+    table = None if batch_invariant else shared_table()
 
     def now() -> CpuTarget:
         wanted = torch.get_num_threads() if threads is None else threads
-        return CpuTarget(max(1, min(wanted, cores)), exact, batch_invariant, arenas)
+        return CpuTarget(max(1, min(wanted, cores)), exact, batch_invariant, arenas, table)
 
     return now

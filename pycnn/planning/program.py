@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pycnn import _C
 from pycnn.ir import (
     Const,
     Graph,
@@ -24,11 +25,14 @@ from pycnn.ir import (
     run_op,
     run_torch_op,
 )
+from pycnn.planning.cpu import CpuTarget
 from pycnn.planning.formats import formats_of, fresh, strided
 from pycnn.planning.lower import Lowered, lower
 from pycnn.planning.segments import Item, Segment, TorchStep, split
 from pycnn.planning.target import Target
+from pycnn.planning.tune import tune
 from pycnn.planning.weights import Weights
+from pycnn.waiting import waiting
 
 Key = tuple[Any, ...]
 Values = dict[int, Tensor]
@@ -73,18 +77,22 @@ class Program:
         graph: Graph,
         weights: Weights,
         target: Callable[[], Target],
+        tunes: bool = False,
     ) -> None:
-        """`target`: tells what a plan made now is for; its device and dtype are always the same."""
+        """`target`: tells what a plan made now is for; its device and dtype are always the same. `tunes`: the first
+        call of a plan measures the kernels of its steps."""
         self.graph = graph
         self.weights = weights
         self.target = target
+        self._tunes = tunes
+        self._tuned: set[Key] = set()
         self._situations: dict[tuple[Shape, ...], Situation] = {}
         self._plans: dict[Key, Lowered] = {}
         self._lock = threading.RLock()
 
     def with_weights(self, weights: Weights) -> Program:
         """The same graph over other packed weights; plans are made again."""
-        return Program(self.graph, weights, self.target)
+        return Program(self.graph, weights, self.target, self._tunes)
 
     def at(self, inputs: Sequence[Tensor]) -> Situation:
         """What holds for inputs of these shapes; ShapeError if the graph does not."""
@@ -137,7 +145,7 @@ class Program:
     def lowered(self, segment: Segment, inputs: Sequence[Tensor], now: Situation) -> Lowered:
         """The segment's plan for tensors that `readable` gave."""
         target = self.target()
-        key = (now.key, segment.outputs, target, tuple(map(formats_of, inputs)))
+        key = _key(segment, inputs, now, target)
         with self._lock:
             found = self._plans.pop(key, None)
             if found is None:
@@ -165,10 +173,33 @@ class Program:
         return lower(*given, target, pool, keep)
 
     def _run_segment(self, segment: Segment, inputs: list[Tensor], now: Situation) -> Values:
+        if self._tunes:
+            self._tune(segment, inputs, now)
         lowered = self.lowered(segment, inputs, now)
         outputs = lowered.fresh_outputs()
         lowered.plan.run(addresses(inputs), addresses(outputs))
         return dict(zip(segment.outputs, outputs, strict=True))
+
+    def _tune(self, segment: Segment, inputs: list[Tensor], now: Situation) -> None:
+        """Have the kernels of the segment's steps measured, once."""
+        target = self.target()
+        key = _key(segment, inputs, now, target)
+        if key in self._tuned or not isinstance(target, CpuTarget) or target.table is None:
+            return
+        aside = Program(self.graph, self.weights.without(set()), self.target)
+
+        def run(lowered: Lowered) -> list[int]:
+            assert isinstance(lowered.plan, _C.Plan)
+            outputs = lowered.fresh_outputs()
+            return lowered.plan.run_timed(addresses(inputs), addresses(outputs))
+
+        def variant(of: CpuTarget) -> Lowered:
+            return aside._lower(segment, inputs, now, of)
+
+        with self._lock, waiting("measuring kernels") as progress:
+            tune(variant, run, target, target.table, progress)
+            self._tuned.add(key)
+            self._plans.pop(key, None)
 
     def run_torch(self, step: TorchStep, inputs: list[Tensor], now: Situation) -> Values:
         """The values of a step that torch runs."""
@@ -179,6 +210,10 @@ class Program:
         if isinstance(leaf, Const):
             return resolve_value(leaf.value, shapes)
         return self.graph.tensors[leaf] if isinstance(leaf, Source) else env[leaf]
+
+
+def _key(segment: Segment, inputs: Sequence[Tensor], now: Situation, target: Target) -> Key:
+    return now.key, segment.outputs, target, tuple(map(formats_of, inputs))
 
 
 def _run_torch(op: Op, inputs: list[Tensor], graph: Graph) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""What Linux knows of the machine and its load: processor, versions, memory of a process, work of others."""
+"""What Linux knows of the machine and its load: versions, memory of a process, work of others."""
 
 from __future__ import annotations
 
@@ -10,18 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGES = ("torch", "onnxruntime", "openvino", "onnx", "onnxscript", "numpy")
-
-
-def cpu_name() -> str:
-    """The processor as /proc/cpuinfo names it, with family and model, which virtual machines' names leave out."""
-    text = Path("/proc/cpuinfo").read_text()
-    found = {key: re.search(rf"^{key}\s*:\s*(.+)$", text, re.M) for key in _CPU_KEYS}
-    name, family, model = (match.group(1).strip() if match else None for match in found.values())
-    where = "" if family is None else f" (family {family}, model {model})"
-    return f"{name or platform.processor() or platform.machine()}{where}"
-
-
-_CPU_KEYS = ("model name", "cpu family", "model")
 
 
 def versions() -> dict[str, str]:

@@ -16,8 +16,9 @@ from pycnn._version import __version__
 from pycnn.files import write_text
 from pycnn.limits import Limits, limits, remeasure
 from pycnn.models import create_model, plain_torch
+from pycnn.processor import cpu_name
 from pycnn.registry import find_model
-from pycnn.timing.facts import cpu_name, versions
+from pycnn.timing.facts import versions
 from pycnn.timing.results import Failure, Timing, Workload
 from pycnn.timing.rounds import Listener, check_names, compare
 

@@ -1,0 +1,144 @@
+"""Every step of a network against torch's own op: a chosen kernel must lose to it nowhere.
+
+    python -m bench never_slower [NETWORK[:BATCH] ...] [--tune]
+
+torch's op is given its best case: weights folded beforehand, the faster of both memory formats, relu and the sum in
+place. A step of ours is timed in its plan, behind the steps before it; a layer's steps (copies too) count together.
+Before each call of torch's op the whole network runs, so that its weights lie where ours do, and its inputs are read,
+which the layer before would just have written.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import pycnn
+from pycnn.ir import Conv2d, Linear, Node, Shapes, TensorTable, folded_weight, resolve, run_op
+from pycnn.ops import apply_act
+from pycnn.optimize import compiled_for
+from pycnn.profile.measure import Recorder, durations, measure, slots
+from pycnn.registry import find_model
+from pycnn.timing import Workload
+
+ALLOWED = 1.05  # times torch's op,
+NOISE_S = 2e-6  # and what a clock and a call cannot tell apart
+_CALLS, _SECONDS = 50, 0.2  # of an op in one memory format, at most
+
+Call = Callable[[Sequence[Tensor]], Tensor]
+
+
+@dataclass(frozen=True)
+class Against:
+    """A layer's least time in its plan and as torch's own op, in seconds."""
+
+    workload: Workload
+    layer: str
+    kernels: str
+    ours_s: float
+    torch_s: float
+
+    @property
+    def slower(self) -> bool:
+        """By more than is allowed."""
+        return self.ours_s > ALLOWED * self.torch_s + NOISE_S
+
+
+def hold(workload: Workload, tune: bool = False, seconds: float = 1.0) -> list[Against]:
+    """Every layer of one network of the zoo that kernels run, slowest beside torch first."""
+    net = pycnn.create_model(workload.model).eval()
+    size = find_model(workload.model).input_size
+    fast, x = pycnn.optimize(net, tune=tune), torch.randn(workload.batch, *size)
+    with torch.inference_mode():
+        fast(x)
+        compiled, reason = compiled_for("never_slower", fast, (x,), {})
+        if compiled is None:
+            raise ValueError(f"{workload.model} runs as it is: {reason}")
+        program = compiled.program
+        found, _ = slots(program, [x])
+        recorder = Recorder(program)
+        rounds = measure(lambda: recorder.round([x]), lambda: fast(x), seconds)
+        by_image = [slot.step is not None and slot.step.images > 1 for slot in found]
+        times = [
+            min(of) / 1e9
+            for of in zip(*(durations(s, by_image) for s in rounds.spans), strict=True)
+        ]
+        layers: dict[int, tuple[Node, float, list[str]]] = {}
+        for slot, spent in zip(found, times, strict=True):
+            if slot.step is not None:
+                node, sum_s, kernels = layers.get(id(slot.node), (slot.node, 0.0, []))
+                layers[id(slot.node)] = node, sum_s + spent, [*kernels, slot.step.kernel]
+        shapes, tensors = program.at([x]).shapes, program.graph.tensors
+        held = [
+            Against(
+                workload,
+                node.path,
+                " + ".join(kernels),
+                ours,
+                torch_seconds(node, shapes, tensors, lambda: fast(x)),
+            )
+            for node, ours, kernels in layers.values()
+        ]
+    return sorted(held, key=lambda a: a.torch_s / a.ours_s)
+
+
+def torch_seconds(
+    node: Node, shapes: Shapes, tensors: TensorTable, between: Callable[[], object]
+) -> float:
+    """The least time of the node as torch's own op, on random inputs, over both memory formats; each call behind
+    one of `between`."""
+    call = _torch_call(node, shapes, tensors)
+    best = float("inf")
+    for last in (False, True):
+        inputs = [torch.randn(shapes[v]) for v in node.inputs]
+        if last:
+            inputs = [_channels_last(x) for x in inputs]
+        call(inputs)
+        stop = time.perf_counter() + _SECONDS
+        for _ in range(_CALLS):
+            between()
+            for each in inputs:
+                each.sum()
+            begin = time.perf_counter()
+            call(inputs)
+            end = time.perf_counter()
+            best = min(best, end - begin)
+            if end > stop:
+                break
+    return best
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.to(memory_format=torch.channels_last) if x.dim() == 4 else x
+
+
+def _torch_call(node: Node, shapes: Shapes, tensors: TensorTable) -> Call:
+    op = resolve(node.op, shapes)
+    if not isinstance(op, (Conv2d, Linear)):
+        return lambda inputs: run_op(op, inputs, tensors)
+    weight, bias = folded_weight(op, tensors)
+    weight = _channels_last(weight.detach())
+    act = op.act
+
+    def finish(y: Tensor, inputs: Sequence[Tensor]) -> Tensor:
+        if len(inputs) > 1:
+            y = y.add_(inputs[1])
+        return y.relu_() if act.kind == "relu" else apply_act(y, act.kind, act.param)
+
+    if isinstance(op, Linear):
+        return lambda inputs: finish(F.linear(inputs[0], weight, bias), inputs)
+    top, left, bottom, right = op.padding
+    even = (top, left) == (bottom, right)
+    pads, padding = (0, 0) if not even else (top, left), (left, right, top, bottom)
+    stride, dilation, groups = op.stride, op.dilation, op.groups
+
+    def convolve(inputs: Sequence[Tensor]) -> Tensor:
+        x = inputs[0] if even else F.pad(inputs[0], padding)
+        return finish(F.conv2d(x, weight, bias, stride, pads, dilation, groups), inputs)
+
+    return convolve

@@ -1,0 +1,161 @@
+"""Which kernel was measured to be the fastest for a problem: a table in a file that people can read and pass on."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pycnn.files import write_text
+from pycnn.planning.params import Params
+
+log = logging.getLogger("pycnn.tuned")
+
+_FORMAT = 1
+_WORTH = 1.03  # times faster than the rule's choice: less is noise, and a choice that flips costs bits that flip
+
+
+@dataclass(frozen=True)
+class Choice:
+    """`kernel`: the one to take. `microseconds` of all that were measured."""
+
+    kernel: str
+    microseconds: Mapping[str, float]
+
+
+def problem(op: str, params: Params, threads: int) -> str:
+    """The key of a problem: all that its kernel's time depends on besides the processor."""
+    fields = " ".join(f"{name}={value:g}" for name, value in sorted(params.items()))
+    return f"{op} threads={threads} {fields}"
+
+
+class Table:
+    """Choices by processor (with its instruction set) and problem. Thread-safe."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        """path: what `save` writes; None: nothing."""
+        self.path = path
+        self._choices: dict[str, dict[str, Choice]] = {}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def read(cls, path: Path) -> Table:
+        """The table in a file.
+
+        Raises:
+            OSError: it cannot be read. ValueError: it is not one of ours, or damaged; says how.
+        """
+        table = cls(path)
+        try:
+            table._choices = _decode(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path} is no table of measured kernels: {error}") from error
+        return table
+
+    def find(self, processor: str, key: str) -> Choice | None:
+        """What was measured there for the problem; None: nothing."""
+        return self._choices.get(processor, {}).get(key)
+
+    def add(self, processor: str, key: str, microseconds: Mapping[str, float], rule: str) -> Choice:
+        """Enter times; the choice is the fastest, or `rule` (what is chosen without a table) where that is as fast."""
+        fastest = min(microseconds, key=lambda name: microseconds[name])
+        as_fast = rule in microseconds and microseconds[rule] <= _WORTH * microseconds[fastest]
+        made = Choice(rule if as_fast else fastest, dict(microseconds))
+        with self._lock:
+            self._choices.setdefault(processor, {})[key] = made
+        return made
+
+    def save(self) -> None:
+        """Write the file, joined with what others wrote there since; it is whole or as it was."""
+        if self.path is None:
+            return
+        with self._lock:
+            mine = {processor: dict(choices) for processor, choices in self._choices.items()}
+        merged = _stored(self.path)._choices
+        for processor, choices in mine.items():
+            merged.setdefault(processor, {}).update(choices)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(self.path, json.dumps(_encode(merged), indent=1) + "\n")
+
+
+def _stored(path: Path) -> Table:
+    """The file's table; an empty one where there is none or it is damaged, which the log says."""
+    try:
+        return Table.read(path)
+    except FileNotFoundError:
+        return Table(path)
+    except (OSError, ValueError) as error:
+        log.warning("measured kernels are not used: %s", error)
+        return Table(path)
+
+
+def table_path() -> Path:
+    """$PYCNN_TUNED, or pycnn/tuned.json in $XDG_CACHE_HOME or ~/.cache."""
+    named = os.environ.get("PYCNN_TUNED")
+    if named:
+        return Path(named)
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "pycnn" / "tuned.json"
+
+
+_tables: dict[Path, Table] = {}
+_tables_lock = threading.Lock()
+
+
+def shared_table() -> Table:
+    """The table of `table_path()`, read once a process."""
+    path = table_path()
+    with _tables_lock:
+        if path not in _tables:
+            _tables[path] = _stored(path)
+        return _tables[path]
+
+
+def _encode(choices: Mapping[str, Mapping[str, Choice]]) -> dict[str, Any]:
+    return {
+        "format": _FORMAT,
+        "processors": {
+            processor: {
+                key: {"kernel": choice.kernel, "microseconds": dict(choice.microseconds)}
+                for key, choice in sorted(of.items())
+            }
+            for processor, of in sorted(choices.items())
+        },
+    }
+
+
+def _decode(data: Any) -> dict[str, dict[str, Choice]]:
+    if not isinstance(data, dict) or data.get("format") != _FORMAT:
+        raise ValueError(f'expected "format": {_FORMAT}')
+    processors = data.get("processors")
+    if not isinstance(processors, dict):
+        raise ValueError('"processors" is no object')
+    return {name: _decode_choices(name, of) for name, of in processors.items()}
+
+
+def _decode_choices(processor: str, data: Any) -> dict[str, Choice]:
+    if not isinstance(data, dict):
+        raise ValueError(f"{processor!r}: expected an object")
+    found = {}
+    for key, entry in data.items():
+        times = entry.get("microseconds") if isinstance(entry, dict) else None
+        if (
+            not isinstance(times, dict)
+            or entry.get("kernel") not in times
+            or not all(map(_is_time, times.values()))
+        ):
+            raise ValueError(
+                f"{processor!r}, {key!r}: expected a kernel and its time in microseconds"
+            )
+        found[key] = Choice(entry["kernel"], times)
+    return found
+
+
+def _is_time(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value) and value > 0
