@@ -11,7 +11,8 @@ import pytest
 import torch
 
 # No table of measured kernels but a test's own.
-os.environ["PYCNN_TUNED"] = str(Path(tempfile.mkdtemp()) / "tuned.json")
+_folder = tempfile.TemporaryDirectory()
+os.environ["PYCNN_TUNED"] = str(Path(_folder.name) / "tuned.json")
 
 if (
     "PYTEST_XDIST_WORKER_COUNT" in os.environ

@@ -1,5 +1,8 @@
 #include "base/machine.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <sched.h>
 #include <unistd.h>
 
@@ -23,6 +26,19 @@ Isa detect_isa() {
     return Isa::kAvx2;
 #endif
   return Isa::kBaseline;
+}
+
+// AMD's split them up to family 25 (Zen 4); Intel's that have AVX-512 do not.
+bool has_whole_avx512(Isa hardware) {
+#if defined(__x86_64__)
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (hardware < Isa::kAvx512 || !__get_cpuid(1, &eax, &ebx, &ecx, &edx)) return false;
+  const unsigned family = (eax >> 8 & 15) + (eax >> 20 & 255);
+  return !__builtin_cpu_is("amd") || family > 25;
+#else
+  (void)hardware;
+  return false;
+#endif
 }
 
 Isa forced_isa(Isa hardware) {
@@ -87,6 +103,7 @@ Machine detect() {
   Machine m;
   m.hardware = detect_isa();
   m.isa = forced_isa(m.hardware);
+  m.whole_avx512 = has_whole_avx512(m.hardware);
   m.cores = usable_cores();
 #if defined(_SC_LEVEL2_CACHE_SIZE)
   m.l2_bytes = cache_bytes(2, _SC_LEVEL2_CACHE_SIZE, m.l2_bytes);

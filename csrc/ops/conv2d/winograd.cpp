@@ -263,10 +263,13 @@ const char* why_not(const Conv2dParams& p, const Machine& m) {
   return nullptr;
 }
 
-// Both transforms of one tile and vector of channels take about this many multiply-adds' time, memory included
-// (measured at 56^2 x 64: 350 and 106 cycles each way).
+// Both transforms of one tile and vector of channels take about this many multiply-adds' time, memory included (measured
+// at 56^2 x 64 on Zen 4 and, with whole vectors, on Zen 5).
 template <int M>
-constexpr double kTransform = M == 4 ? 350 : 106;
+double transform_cost() {
+  if (whole_vectors()) return M == 4 ? 620 : 150;
+  return M == 4 ? 350 : 106;
+}
 
 template <int M>
 double cost(const Conv2dParams& p, int workers) {
@@ -275,7 +278,7 @@ double cost(const Conv2dParams& p, int workers) {
   const Share most = split(s, Worker{0, workers});
   const double tiles = size(most.tiles.end - most.tiles.begin), panels = size(most.panels.end - most.panels.begin);
   const double vectors = size(panels_of(s.channels)) + panels;
-  const double multiplies = tiles * (Sizes<M>::kPoints * size(s.channels) * panels + kTransform<M> * vectors);
+  const double multiplies = tiles * (Sizes<M>::kPoints * size(s.channels) * panels + transform_cost<M>() * vectors);
   return predicted(size(p.groups) * multiplies, size(packed_size<M>(p)));
 }
 
