@@ -153,6 +153,18 @@ def test_an_interruption_leaves_the_file_and_the_model_as_they_were(
         assert path.exists()
 
 
+def test_a_folder_that_cannot_be_written_is_said_and_the_choices_hold(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.parent.write_text("a file where the folder would be")
+    model, x = net(), images()
+    with torch.inference_mode(), caplog.at_level(logging.WARNING, logger="pycnn.tuned"):
+        fast = pycnn.optimize(model, tune=True)
+        torch.testing.assert_close(fast(x), model(x), rtol=1e-4, atol=1e-4)
+        assert tuned.shared_table().find(HERE, keys(fast, x)[0]) is not None
+    assert [r for r in caplog.records if "are not kept" in r.getMessage()]
+
+
 def test_each_size_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     real = tune._measure
@@ -222,3 +234,15 @@ def test_arguments_that_exclude_each_other() -> None:
     wrong: Any = 3
     with pytest.raises(TypeError, match="tune must be a bool, got 3"):
         pycnn.optimize(net(), tune=wrong)
+
+
+def test_a_user_without_a_home_has_a_table_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("PYCNN_TUNED")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    assert tuned.shared_table().path is None
+    with torch.inference_mode():
+        pycnn.optimize(net(), tune=True)(images())

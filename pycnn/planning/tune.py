@@ -10,7 +10,7 @@ from pycnn import _C
 from pycnn.planning.cpu import CpuTarget
 from pycnn.planning.lower import Lowered
 from pycnn.planning.step import Step
-from pycnn.planning.tuned import Table, problem
+from pycnn.planning.tuned import Table, log, problem
 
 _LEAST, _MOST = 5, 200  # calls of a plan
 _SECONDS = 4.0  # for all plans of a segment, besides the least number of calls
@@ -63,7 +63,10 @@ def tune(
         key = problem(step.op, step.params, _of(target, step).threads)
         rule = _of(target, step).rule(step.op, step.params)
         table.add(target.processor, key, _microseconds(times[key]), rule)
-    table.save()
+    try:
+        table.save()
+    except OSError as error:  # the choices hold for this process
+        log.warning("measured kernels are not kept: %s", error)
 
 
 def _of(target: CpuTarget, step: Step) -> CpuTarget:

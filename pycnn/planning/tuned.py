@@ -95,16 +95,19 @@ def _stored(path: Path) -> Table:
         return Table(path)
 
 
-def table_path() -> Path:
-    """$PYCNN_TUNED, or pycnn/tuned.json in $XDG_CACHE_HOME or ~/.cache."""
+def table_path() -> Path | None:
+    """$PYCNN_TUNED, or pycnn/tuned.json in $XDG_CACHE_HOME or ~/.cache; None for a user without a home."""
     named = os.environ.get("PYCNN_TUNED")
     if named:
         return Path(named)
     cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "pycnn" / "tuned.json"
+    try:
+        return (Path(cache) if cache else Path.home() / ".cache") / "pycnn" / "tuned.json"
+    except RuntimeError:
+        return None
 
 
-_tables: dict[Path, Table] = {}
+_tables: dict[Path | None, Table] = {}
 _tables_lock = threading.Lock()
 
 
@@ -113,7 +116,7 @@ def shared_table() -> Table:
     path = table_path()
     with _tables_lock:
         if path not in _tables:
-            _tables[path] = _stored(path)
+            _tables[path] = Table() if path is None else _stored(path)
         return _tables[path]
 
 
