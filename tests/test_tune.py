@@ -246,3 +246,9 @@ def test_a_user_without_a_home_has_a_table_in_memory(monkeypatch: pytest.MonkeyP
     assert tuned.shared_table().path is None
     with torch.inference_mode():
         pycnn.optimize(net(), tune=True)(images())
+
+
+def test_every_size_is_a_problem_of_its_own() -> None:
+    params = {"n": 1, "h": 1, "w": 10_000_001, "act_param": 0.1}
+    assert problem("conv2d", params, 2) != problem("conv2d", {**params, "w": 10_000_002}, 2)
+    assert problem("conv2d", params, 2) != problem("conv2d", {**params, "act_param": 0.1000001}, 2)

@@ -31,7 +31,7 @@ class Choice:
 
 def problem(op: str, params: Params, threads: int) -> str:
     """The key of a problem: all that its kernel's time depends on besides the processor."""
-    fields = " ".join(f"{name}={value:g}" for name, value in sorted(params.items()))
+    fields = " ".join(f"{name}={value}" for name, value in sorted(params.items()))
     return f"{op} threads={threads} {fields}"
 
 
