@@ -1,6 +1,7 @@
 """`python -m bench run | layers | shapes | report | compare | coverage | never_slower`: see `--help` of each.
 
-Exit status: 0 done; 1 a wrong value, a disturbed machine (rerun), or `compare` found something slower; 2 wrong usage.
+Exit status: 0 done; 1 a wrong value, a disturbed machine (rerun), or something slower that `compare` or `never_slower`
+found; 2 wrong usage; 130 interrupted.
 """
 
 from __future__ import annotations

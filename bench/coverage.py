@@ -22,7 +22,8 @@ from torch import Tensor, nn
 import pycnn
 from bench.report import ROOT, markdown
 from pycnn.files import write_text
-from pycnn.optimize import OptimizedModule, parts_of
+from pycnn.inspection import parts_of
+from pycnn.optimize import OptimizedModule
 from tests.torchvision_stub import models as torchvision
 from tests.torchvision_stub import timm
 

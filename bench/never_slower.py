@@ -12,17 +12,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 import pycnn
+from pycnn.inspection import compiled_for
 from pycnn.ir import Conv2d, Linear, Node, Shapes, TensorTable, folded_weight, resolve, run_op
 from pycnn.ops import apply_act
-from pycnn.optimize import compiled_for
-from pycnn.profile.measure import Recorder, durations, measure, slots
+from pycnn.planning.program import Program
+from pycnn.planning.shares import durations
+from pycnn.profile.measure import Recorder, measure, slots
 from pycnn.registry import find_model
 from pycnn.timing import Workload
 
@@ -50,7 +52,7 @@ class Against:
 
 
 def hold(workload: Workload, tune: bool = False, seconds: float = 1.0) -> list[Against]:
-    """Every layer of one network of the zoo that kernels run, slowest beside torch first."""
+    """Every layer of one network of the zoo that kernels run, nearest to torch first."""
     net = pycnn.create_model(workload.model).eval()
     size = find_model(workload.model).input_size
     fast, x = pycnn.optimize(net, tune=tune), torch.randn(workload.batch, *size)
@@ -60,31 +62,39 @@ def hold(workload: Workload, tune: bool = False, seconds: float = 1.0) -> list[A
         if compiled is None:
             raise ValueError(f"{workload.model} runs as it is: {reason}")
         program = compiled.program
-        found, _ = slots(program, [x])
-        recorder = Recorder(program)
-        rounds = measure(lambda: recorder.round([x]), lambda: fast(x), seconds)
-        by_image = [slot.step is not None and slot.step.images > 1 for slot in found]
-        times = [
-            min(of) / 1e9
-            for of in zip(*(durations(s, by_image) for s in rounds.spans), strict=True)
-        ]
-        layers: dict[int, tuple[Node, float, list[str]]] = {}
-        for slot, spent in zip(found, times, strict=True):
-            if slot.step is not None:
-                node, sum_s, kernels = layers.get(id(slot.node), (slot.node, 0.0, []))
-                layers[id(slot.node)] = node, sum_s + spent, [*kernels, slot.step.kernel]
+        layers = _layer_times(program, x, lambda: fast(x), seconds)
         shapes, tensors = program.at([x]).shapes, program.graph.tensors
-        held = [
-            Against(
-                workload,
-                node.path,
-                " + ".join(kernels),
-                ours,
-                torch_seconds(node, shapes, tensors, lambda: fast(x)),
-            )
-            for node, ours, kernels in layers.values()
-        ]
+        held = []
+        for layer in layers.values():
+            node, kernels = layer.node, " + ".join(layer.kernels)
+            torch_s = torch_seconds(node, shapes, tensors, lambda: fast(x))
+            held.append(Against(workload, node.path, kernels, layer.seconds, torch_s))
     return sorted(held, key=lambda a: a.torch_s / a.ours_s)
+
+
+@dataclass
+class _Layer:
+    node: Node
+    seconds: float = 0.0
+    kernels: list[str] = field(default_factory=list)
+
+
+def _layer_times(
+    program: Program, x: Tensor, call: Callable[[], object], seconds: float
+) -> dict[int, _Layer]:
+    """The least time of each layer's steps together, in order of the call."""
+    found, _ = slots(program, [x])
+    recorder = Recorder(program)
+    rounds = measure(lambda: recorder.round([x]), call, seconds)
+    by_image = [slot.step is not None and slot.step.images > 1 for slot in found]
+    times = [durations(shares, by_image) for shares in rounds.shares]
+    layers: dict[int, _Layer] = {}
+    for slot, of in zip(found, zip(*times, strict=True), strict=True):
+        if slot.step is not None:
+            layer = layers.setdefault(id(slot.node), _Layer(slot.node))
+            layer.seconds += min(of) / 1e9
+            layer.kernels.append(slot.step.kernel)
+    return layers
 
 
 def torch_seconds(

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from pycnn.compiled import Compiled, settle
 from pycnn.files import whole_file
 from pycnn.frontend import SavedGraph, SavedNetwork, table_of
+from pycnn.inspection import graphs_of
 from pycnn.ir import CodecError, Source, decode, encode, from_json, to_json
-from pycnn.optimize import OptimizedModule, graphs_of, optimize
+from pycnn.optimize import OptimizedModule, optimize
 
 FORMAT = "pycnn network 1"
 _CONSTANTS = "pycnn_constants"  # tensors that the model holds under no name

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 import pycnn
 from pycnn.limits import Limits
 from pycnn.planning import sections
-from pycnn.profile.measure import Span, durations, slots
+from pycnn.planning.shares import Share, durations
+from pycnn.profile.measure import slots
 from pycnn.profile.roofline import roofline
 from pycnn.work import Work, describe, roof
 
@@ -107,13 +108,13 @@ def test_the_roof_by_hand() -> None:
 
 
 def test_a_steps_time_is_from_the_first_begin_to_the_last_end() -> None:
-    spans = [Span(0, 0, 100, 150), Span(0, 1, 110, 190), Span(1, 0, 195, 200)]
-    assert durations(spans, [False, False]) == [90, 5]
+    shares = [Share(0, 0, 100, 150), Share(0, 1, 110, 190), Share(1, 0, 195, 200)]
+    assert durations(shares, [False, False]) == [90, 5]
 
 
 def test_of_steps_that_run_image_by_image_the_longest_worker_counts() -> None:
-    spans = [Span(0, 0, 100, 150), Span(0, 1, 190, 270), Span(1, 0, 150, 160)]
-    assert durations(spans, [True, True]) == [80, 10]
+    shares = [Share(0, 0, 100, 150), Share(0, 1, 190, 270), Share(1, 0, 150, 160)]
+    assert durations(shares, [True, True]) == [80, 10]
 
 
 @pytest.mark.parametrize("images", [2, 3])

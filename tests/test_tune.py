@@ -12,7 +12,7 @@ from torch import nn
 
 import pycnn
 from pycnn import _C
-from pycnn.optimize import graphs_of
+from pycnn.inspection import graphs_of
 from pycnn.planning import tune, tuned
 from pycnn.planning.cpu import CpuTarget
 from pycnn.planning.segments import Segment

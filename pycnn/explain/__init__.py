@@ -8,7 +8,8 @@ from torch import nn
 
 from pycnn.explain.report import Report, StepReport
 from pycnn.explain.steps import report
-from pycnn.optimize import OptimizedModule, parts_of
+from pycnn.inspection import parts_of
+from pycnn.optimize import OptimizedModule
 from pycnn.summary import stage_of
 
 __all__ = ["Report", "StepReport", "explain"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 from pycnn import _C
 from pycnn.planning.cpu import CpuTarget
 from pycnn.planning.lower import Lowered
+from pycnn.planning.shares import durations, shares_of
 from pycnn.planning.step import Step
 from pycnn.planning.tuned import Table, log, problem
 
@@ -43,26 +45,24 @@ def tune(
         progress: told how many of how many calls are done. An interruption leaves the table as it was.
     """
     first = lower(replace(target, variant=0))
-    open_steps = [s for s in first.steps if _is_open(s, target, table)]
-    if not open_steps:
+    places: dict[str, list[int]] = {}  # of the steps of each problem: it may come several times
+    for i, step in enumerate(first.steps):
+        if _is_open(step, target, table):
+            places.setdefault(_problem(step, target), []).append(i)
+    if not places:
         return
-    variants = max(len(_of(target, s).candidates(s.op, s.params)) for s in open_steps)
+    several = [first.steps[at[0]] for at in places.values()]
+    variants = max(len(_of(target, s).candidates(s.op, s.params)) for s in several)
     plans = [first, *(lower(replace(target, variant=v)) for v in range(1, variants))]
     trials = [Trial(plan, []) for plan in plans if len(plan.steps) == len(first.steps)]
     _measure(trials, run, progress)
-    times: dict[
-        str, dict[str, list[int]]
-    ] = {}  # problem -> kernel -> nanoseconds: a problem may come several times
-    for i, step in enumerate(first.steps):
-        if _is_open(step, target, table):
-            of = times.setdefault(problem(step.op, step.params, _of(target, step).threads), {})
-            for trial in trials:
-                kernel = trial.lowered.steps[i].kernel
-                of.setdefault(kernel, []).extend(call[i] for call in trial.calls)
-    for step in open_steps:
-        key = problem(step.op, step.params, _of(target, step).threads)
+    for (key, at), step in zip(places.items(), several, strict=True):
+        times: dict[str, list[int]] = {}  # of a kernel, nanoseconds
+        for i, trial in itertools.product(at, trials):
+            kernel = trial.lowered.steps[i].kernel
+            times.setdefault(kernel, []).extend(call[i] for call in trial.calls)
         rule = _of(target, step).rule(step.op, step.params)
-        table.add(target.processor, key, _microseconds(times[key]), rule)
+        table.add(target.processor, key, _microseconds(times), rule)
     try:
         table.save()
     except OSError as error:  # the choices hold for this process
@@ -78,7 +78,11 @@ def _is_open(step: Step, target: CpuTarget, table: Table) -> bool:
     of = _of(target, step)
     if len(of.candidates(step.op, step.params)) < 2:
         return False
-    return table.find(of.processor, problem(step.op, step.params, of.threads)) is None
+    return table.find(of.processor, _problem(step, target)) is None
+
+
+def _problem(step: Step, target: CpuTarget) -> str:
+    return problem(step.op, step.params, _of(target, step).threads)
 
 
 def _measure(trials: Sequence[Trial], run: Run, progress: Callable[[int, int], None]) -> None:
@@ -97,19 +101,9 @@ def _measure(trials: Sequence[Trial], run: Run, progress: Callable[[int, int], N
 
 
 def _step_times(lowered: Lowered, times: Sequence[int]) -> list[int]:
-    """Nanoseconds of each step: from the first begin to the last end of its workers; of the longest worker's own where
-    workers are at different images."""
     assert isinstance(lowered.plan, _C.Plan)
-    width = 2 * lowered.plan.workers
-    found = []
-    for i, step in enumerate(lowered.steps):
-        of = times[i * width : (i + 1) * width]
-        spans = [(begin, end) for begin, end in zip(of[::2], of[1::2], strict=True) if begin]
-        if step.images > 1:
-            found.append(max(end - begin for begin, end in spans))
-        else:
-            found.append(max(end for _, end in spans) - min(begin for begin, _ in spans))
-    return found
+    shares = list(shares_of(times, lowered.plan.workers))
+    return durations(shares, [step.images > 1 for step in lowered.steps])
 
 
 def _microseconds(times: dict[str, list[int]]) -> dict[str, float]:

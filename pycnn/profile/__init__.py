@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pycnn.compiled import Compiled
+from pycnn.inspection import compiled_for
 from pycnn.ir import Identity, Node, Shape, flatten_output
 from pycnn.layers import Layers, kind, unique
 from pycnn.limits import Limits, limits
-from pycnn.optimize import OptimizedModule, compiled_for
-from pycnn.profile.measure import Recorder, Rounds, Slot, Span, durations, measure, slots
+from pycnn.optimize import OptimizedModule
+from pycnn.planning.shares import Share, durations
+from pycnn.profile.measure import Recorder, Rounds, Slot, measure, slots
 from pycnn.profile.report import LaneSpan, LayerTime, Profile
 from pycnn.work import COPIES, roof, work_of_torch
 
@@ -69,7 +71,7 @@ def _report(
     resident: int,
 ) -> Profile:
     by_image = [slot.step is not None and slot.step.images > 1 for slot in steps]
-    times = [durations(spans, by_image) for spans in rounds.spans]
+    times = [durations(shares, by_image) for shares in rounds.shares]
     sums = [sum(each) / 1e9 for each in times]
     machine = {workers: limits(workers) for workers in sorted({slot.workers for slot in steps})}
     shapes = compiled.program.at(inputs).shapes
@@ -90,7 +92,7 @@ def _report(
         sum_median_s=statistics.median(sums),
         rounds=len(sums),
         limits=tuple(machine.values()),
-        spans=_lanes(rounds.spans[middle]),
+        spans=_lanes(rounds.shares[middle]),
     )
 
 
@@ -155,8 +157,8 @@ def _name(slot: Slot, layers: Layers) -> str:
     return f"{name}: copy" if copies else name
 
 
-def _lanes(spans: list[Span]) -> tuple[LaneSpan, ...]:
-    start = min((span.begin for span in spans), default=0)
+def _lanes(shares: list[Share]) -> tuple[LaneSpan, ...]:
+    start = min((share.begin for share in shares), default=0)
     return tuple(
-        LaneSpan(s.slot, s.worker, (s.begin - start) / 1e9, (s.end - start) / 1e9) for s in spans
+        LaneSpan(s.slot, s.worker, (s.begin - start) / 1e9, (s.end - start) / 1e9) for s in shares
     )

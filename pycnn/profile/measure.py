@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from pycnn.ir import Node
 from pycnn.planning.lower import Lowered
 from pycnn.planning.program import Program, Situation, Values, addresses
 from pycnn.planning.segments import Segment, TorchStep
+from pycnn.planning.shares import Share, shares_of
 from pycnn.planning.step import Step
 from pycnn.work import Work, work_of, work_of_torch
 
@@ -32,47 +33,33 @@ class Slot:
     workers: int
 
 
-@dataclass(frozen=True)
-class Span:
-    """One worker's share of a step: nanoseconds of time.perf_counter."""
-
-    slot: int
-    worker: int
-    begin: int
-    end: int
-
-
 @dataclass
 class Recorder:
     """Walks a program and notes when each step ran."""
 
     program: Program
-    spans: list[Span] = field(default_factory=list)
+    shares: list[Share] = field(default_factory=list)
     _slot: int = 0
 
-    def round(self, inputs: list[Tensor]) -> list[Span]:
-        """The spans of one call, in order of slots."""
-        self.spans, self._slot = [], 0
+    def round(self, inputs: list[Tensor]) -> list[Share]:
+        """The shares of one call, in order of slots."""
+        self.shares, self._slot = [], 0
         self.program.walk(inputs, self._segment, self._torch)
-        return self.spans
+        return self.shares
 
     def _segment(self, segment: Segment, inputs: list[Tensor], now: Situation) -> Values:
         lowered = self.program.lowered(segment, inputs, now)
         outputs = lowered.fresh_outputs()
         plan = _timed(lowered)
-        times, workers = plan.run_timed(addresses(inputs), addresses(outputs)), plan.workers
-        for i in range(len(lowered.steps)):
-            for worker in range(workers):
-                begin, end = times[2 * (i * workers + worker) : 2 * (i * workers + worker) + 2]
-                if begin:
-                    self.spans.append(Span(self._slot, worker, begin, end))
-            self._slot += 1
+        times = plan.run_timed(addresses(inputs), addresses(outputs))
+        self.shares += shares_of(times, plan.workers, self._slot)
+        self._slot += len(lowered.steps)
         return dict(zip(segment.outputs, outputs, strict=True))
 
     def _torch(self, step: TorchStep, inputs: list[Tensor], now: Situation) -> Values:
         begin = time.perf_counter_ns()
         values = self.program.run_torch(step, inputs, now)
-        self.spans.append(Span(self._slot, 0, begin, time.perf_counter_ns()))
+        self.shares.append(Share(self._slot, 0, begin, time.perf_counter_ns()))
         self._slot += 1
         return values
 
@@ -113,13 +100,13 @@ def slots(program: Program, inputs: list[Tensor]) -> tuple[list[Slot], int]:
 
 @dataclass(frozen=True)
 class Rounds:
-    """`spans` of the timed calls, one list a call, and nanoseconds of the ordinary calls between them."""
+    """`shares` of the timed calls, one list a call, and nanoseconds of the ordinary calls between them."""
 
-    spans: list[list[Span]]
+    shares: list[list[Share]]
     calls: list[int]
 
 
-def measure(timed: Callable[[], list[Span]], call: Callable[[], Any], seconds: float) -> Rounds:
+def measure(timed: Callable[[], list[Share]], call: Callable[[], Any], seconds: float) -> Rounds:
     """Ordinary and timed calls by turns for `seconds`, 5 to 1000 of each, after two of each to warm up."""
     for _ in range(2):
         call()
@@ -130,19 +117,5 @@ def measure(timed: Callable[[], list[Span]], call: Callable[[], Any], seconds: f
         begin = time.perf_counter_ns()
         call()
         rounds.calls.append(time.perf_counter_ns() - begin)
-        rounds.spans.append(timed())
+        rounds.shares.append(timed())
     return rounds
-
-
-def durations(spans: list[Span], by_image: Sequence[bool]) -> list[int]:
-    """Nanoseconds of each step in one call: from the first worker's begin to the last one's end.
-
-    Where steps run image by image (`by_image`), workers are at different ones at a time: the longest worker's time.
-    """
-    count = len(by_image)
-    begins, ends, longest = [0] * count, [0] * count, [0] * count
-    for span in spans:
-        ends[span.slot] = max(ends[span.slot], span.end)
-        begins[span.slot] = min(begins[span.slot] or span.begin, span.begin)
-        longest[span.slot] = max(longest[span.slot], span.end - span.begin)
-    return [longest[i] if alone else ends[i] - begins[i] for i, alone in enumerate(by_image)]

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from pycnn.compiled import Compiled
+from pycnn.inspection import compiled_for
 from pycnn.ir import Node, flatten_output
 from pycnn.layers import Layers, kind, unique
-from pycnn.optimize import OptimizedModule, compiled_for
+from pycnn.optimize import OptimizedModule
 from pycnn.planning.observe import observe
 from pycnn.planning.program import Program, Situation, Values
 from pycnn.planning.segments import Segment, TorchStep

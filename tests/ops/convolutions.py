@@ -144,3 +144,32 @@ def check_activation(
         y = run(kernel, conv, problem(conv), act=act, gap=gap, **extras)
         after = ops.apply_act(before, act, SLOPE)
         tolerance.check(y, after, tolerance.activated(before, widen(bound)))
+
+
+Index = tuple[int, int, int, int]
+
+
+def check_values_as_torch(
+    kernel: str, conv: Conv, nan: Index, inf: Index, act: str = "relu"
+) -> None:
+    """Where x holds NaN at `nan`, inf at `inf` and -inf in its second image, NaN and infinities stand as in torch."""
+    p = problem(conv)
+    x = p.x.clone()
+    x[nan], x[inf], x[1, 0, 2, 2] = torch.nan, torch.inf, -torch.inf
+    p = dataclasses.replace(p, x=x)
+    before = conv(x.double(), p.weight.double(), p.bias.double()) + p.residual.double()
+    tolerance.check_values(run(kernel, conv, p, act=act), ops.apply_act(before, act, SLOPE))
+
+
+def check_bits(kernel: str, conv: Conv, act: str, nchw: bool = False) -> Tensor:
+    """The same bits for any number of workers, for an image by itself, for dense pixels; y."""
+    p = problem(conv)
+    call = functools.partial(run, kernel, act=act, nchw=nchw)
+    one = call(conv, p)
+    for workers in (2, 3, 7):
+        assert torch.equal(call(conv, p, workers=workers), one)
+    alone = Problem(p.x[1:2].clone(), p.weight, p.bias, p.residual[1:2])
+    assert torch.equal(call(dataclasses.replace(conv, n=1), alone), one[1:2])
+    if not nchw:
+        assert torch.equal(call(conv, p, gap=0), one)
+    return one

@@ -1,19 +1,14 @@
 """conv2d's depthwise kernels for square windows, called by name: sizes at the ends of their tiles and blocks."""
 
-import dataclasses
-
 import convolutions
 import pytest
-import tolerance
-import torch
 from convolutions import (
     LANES,
     Conv,
-    Problem,
     check,
     check_activation,
-    problem,
-    run,
+    check_bits,
+    check_values_as_torch,
 )
 
 from pycnn import _C, ops
@@ -70,24 +65,13 @@ def test_activations_bias_and_residual(kernel: str, act: str) -> None:
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_nan_and_infinities_as_in_torch(kernel: str) -> None:
     layer = conv(35, 5, 8, window(kernel), n=2)
-    p = problem(layer)
-    x = p.x.clone()
-    x[0, 3, 0, 0], x[0, 5, 4, 7], x[1, 0, 2, 2] = torch.nan, torch.inf, -torch.inf
-    p = dataclasses.replace(p, x=x)
-    before = layer(x.double(), p.weight.double(), p.bias.double()) + p.residual.double()
-    tolerance.check_values(run(kernel, layer, p, act="relu"), before.relu())
+    check_values_as_torch(kernel, layer, (0, 3, 0, 0), (0, 5, 4, 7))
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_bits_do_not_depend_on_workers_batch_or_strides(kernel: str) -> None:
     layer = conv(70, 9, 8, window(kernel), n=3)
-    p = problem(layer)
-    one = run(kernel, layer, p, act="silu")
-    for workers in (2, 3, 7):
-        assert torch.equal(run(kernel, layer, p, act="silu", workers=workers), one)
-    alone = Problem(p.x[1:2].clone(), p.weight, p.bias, p.residual[1:2])
-    assert torch.equal(run(kernel, dataclasses.replace(layer, n=1), alone, act="silu"), one[1:2])
-    assert torch.equal(run(kernel, layer, p, act="silu", gap=0), one)
+    check_bits(kernel, layer, "silu")
 
 
 @pytest.mark.parametrize(

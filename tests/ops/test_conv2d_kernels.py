@@ -4,18 +4,14 @@ import dataclasses
 
 import convolutions
 import pytest
-import tolerance
-import torch
 from convolutions import (
     LANES,
     ROWS,
-    SLOPE,
     Conv,
-    Problem,
     check,
     check_activation,
-    problem,
-    run,
+    check_bits,
+    check_values_as_torch,
 )
 
 from pycnn import _C, ops
@@ -143,12 +139,7 @@ def test_activations_bias_and_residual(kernel: str, act: str) -> None:
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_nan_and_infinities_as_in_torch(kernel: str, act: str) -> None:
     conv = dense_or_depthwise(kernel)
-    p = problem(conv)
-    x = p.x.clone()
-    x[0, 3, 0, 0], x[0, 5, 4, 7], x[1, 0, 2, 2] = torch.nan, torch.inf, -torch.inf
-    p = dataclasses.replace(p, x=x)
-    before = conv(x.double(), p.weight.double(), p.bias.double()) + p.residual.double()
-    tolerance.check_values(run(kernel, conv, p, act=act), ops.apply_act(before, act, SLOPE))
+    check_values_as_torch(kernel, conv, (0, 3, 0, 0), (0, 5, 4, 7), act)
 
 
 BITS = [
@@ -160,28 +151,13 @@ BITS = [
 ]
 
 
-@pytest.mark.parametrize("act", ["relu", "gelu"])
+@pytest.mark.parametrize("act", ["relu", "gelu", "silu"])
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_bits_do_not_depend_on_workers_or_batch(kernel: str, act: str) -> None:
+def test_bits_do_not_depend_on_workers_batch_or_strides(kernel: str, act: str) -> None:
     for conv in BITS:
         for nchw in (False, True):
-            if not conv.suits(kernel, nchw):
-                continue
-            p = problem(conv)
-            one = run(kernel, conv, p, act=act, nchw=nchw)
-            for workers in (2, 3, 7):
-                assert torch.equal(run(kernel, conv, p, act=act, nchw=nchw, workers=workers), one)
-            alone = Problem(p.x[1:2].clone(), p.weight, p.bias, p.residual[1:2])
-            image = dataclasses.replace(conv, n=1)
-            assert torch.equal(run(kernel, image, alone, act=act, nchw=nchw), one[1:2])
-
-
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_bits_do_not_depend_on_pixel_strides(kernel: str) -> None:
-    for conv in BITS:
-        if conv.suits(kernel):
-            dense = run(kernel, conv, problem(conv), act="silu", gap=0)
-            assert torch.equal(run(kernel, conv, problem(conv), act="silu", gap=3), dense)
+            if conv.suits(kernel, nchw):
+                check_bits(kernel, conv, act, nchw)
 
 
 REFUSALS = (

@@ -1,17 +1,15 @@
 """conv2d's kernel for few outputs, called by name: sizes at the ends of its rows, passes and blocks, against fp64."""
 
-import dataclasses
-
 import convolutions
 import pytest
-import tolerance
 import torch
 from convolutions import (
     LANES,
     Conv,
-    Problem,
     check,
     check_activation,
+    check_bits,
+    check_values_as_torch,
     problem,
     run,
 )
@@ -74,25 +72,14 @@ def test_activations_bias_and_residual(kernel: str, act: str) -> None:
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_nan_and_infinities_as_in_torch(kernel: str) -> None:
     conv = Conv(4, 2, 9, 9, (3, 3), (1, 1), (1, 1, 1, 1), n=2)
-    p = problem(conv)
-    x = p.x.clone()
-    x[0, 3, 0, 0], x[0, 2, 8, 8], x[1, 0, 2, 2] = torch.nan, torch.inf, -torch.inf
-    p = dataclasses.replace(p, x=x)
-    before = conv(x.double(), p.weight.double(), p.bias.double()) + p.residual.double()
-    tolerance.check_values(run(kernel, conv, p, act="relu"), before.relu())
+    check_values_as_torch(kernel, conv, (0, 3, 0, 0), (0, 2, 8, 8))
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_bits_do_not_depend_on_workers_batch_or_strides(kernel: str) -> None:
     conv = Conv(19, 2, 11, 9, (3, 3), (1, 1), (1, 1, 1, 1), n=3)
-    p = problem(conv)
-    one = run(kernel, conv, p, act="gelu")
-    for workers in (2, 3, 7):
-        assert torch.equal(run(kernel, conv, p, act="gelu", workers=workers), one)
-    alone = Problem(p.x[1:2].clone(), p.weight, p.bias, p.residual[1:2])
-    assert torch.equal(run(kernel, dataclasses.replace(conv, n=1), alone, act="gelu"), one[1:2])
-    assert torch.equal(run(kernel, conv, p, act="gelu", gap=0), one)
-    assert torch.equal(run(kernel, conv, p, act="gelu", nchw=True), one)
+    y = check_bits(kernel, conv, "gelu")
+    assert torch.equal(run(kernel, conv, problem(conv), act="gelu", nchw=True), y)
 
 
 def test_refusals_name_the_reason() -> None:

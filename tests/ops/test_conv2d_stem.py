@@ -1,12 +1,19 @@
 """conv2d's kernel for few channels, called by name: lines, their phases and borders, and the ring that keeps them."""
 
-import dataclasses
-
 import convolutions
 import pytest
-import tolerance
 import torch
-from convolutions import LANES, ROWS, Conv, Problem, check, check_activation, problem, run
+from convolutions import (
+    LANES,
+    ROWS,
+    Conv,
+    check,
+    check_activation,
+    check_bits,
+    check_values_as_torch,
+    problem,
+    run,
+)
 
 from pycnn import _C, ops
 
@@ -56,25 +63,14 @@ def test_activations_bias_and_residual(kernel: str, act: str) -> None:
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_nan_and_infinities_as_in_torch(kernel: str) -> None:
     layer = Conv(3, 35, 5, 18, (3, 3), (1, 1), (1, 1, 1, 1), n=2)
-    p = problem(layer)
-    x = p.x.clone()
-    x[0, 2, 0, 0], x[0, 0, 4, 7], x[1, 0, 2, 2] = torch.nan, torch.inf, -torch.inf
-    p = dataclasses.replace(p, x=x)
-    before = layer(x.double(), p.weight.double(), p.bias.double()) + p.residual.double()
-    tolerance.check_values(run(kernel, layer, p, act="relu"), before.relu())
+    check_values_as_torch(kernel, layer, (0, 2, 0, 0), (0, 0, 4, 7))
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_bits_do_not_depend_on_workers_batch_or_strides(kernel: str) -> None:
     layer = Conv(3, 70, 9, 30, (5, 5), (2, 2), (2, 2, 2, 2), n=3)
-    p = problem(layer)
-    one = run(kernel, layer, p, act="silu")
-    for workers in (2, 3, 7):
-        assert torch.equal(run(kernel, layer, p, act="silu", workers=workers), one)
-    alone = Problem(p.x[1:2].clone(), p.weight, p.bias, p.residual[1:2])
-    assert torch.equal(run(kernel, dataclasses.replace(layer, n=1), alone, act="silu"), one[1:2])
-    assert torch.equal(run(kernel, layer, p, act="silu", gap=0), one)
-    assert torch.equal(run(kernel, layer, p, act="silu", nchw=True), one)
+    y = check_bits(kernel, layer, "silu")
+    assert torch.equal(run(kernel, layer, problem(layer), act="silu", nchw=True), y)
 
 
 def test_refusals_name_the_reason() -> None:

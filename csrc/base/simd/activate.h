@@ -6,6 +6,14 @@
 
 namespace pycnn::PYCNN_ISA_NS {
 
+// Horner's scheme, the coefficient of the highest power first.
+template <class... Rest>
+PYCNN_INLINE Vec polynomial(Vec x, float highest, Rest... rest) {
+  Vec p = broadcast(highest);
+  ((p = p * x + rest), ...);
+  return p;
+}
+
 // e^x by x = k ln2 + r, |r| <= ln2/2, and a degree-6 polynomial in r. Flushes below e^-87.3, saturates above e^88.3
 // to a finite value near FLT_MAX, which is enough for sigmoid and tanh.
 PYCNN_INLINE Vec exp(Vec x) {
@@ -15,13 +23,7 @@ PYCNN_INLINE Vec exp(Vec x) {
   const IVec k = reinterpret_cast<IVec>(kf) - reinterpret_cast<IVec>(magic);
   const Vec n = kf - magic;
   const Vec r = (t - n * 0.693359375f) + n * 2.12194440e-4f;
-  Vec p = broadcast(1.0f / 720);
-  p = p * r + 1.0f / 120;
-  p = p * r + 1.0f / 24;
-  p = p * r + 1.0f / 6;
-  p = p * r + 0.5f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
+  const Vec p = polynomial(r, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f);
   return p * reinterpret_cast<Vec>((k + 127) << 23);
 }
 
@@ -37,17 +39,14 @@ PYCNN_INLINE Vec reciprocal(Vec x) {
 }
 
 #if defined(__AVX512F__)
-// e^-x = 2^n 2^r, n an integer, |r| <= 1/2; 2^r minimax of degree 5 (7.5e-8). n is at most 126, for reciprocal()'s sake.
+// e^-x = 2^n 2^r, n an integer, |r| <= 1/2; 2^r minimax of degree 5 (7.5e-8). scalef takes any n, and infinities. A
+// division is no slower here than an estimate of the reciprocal with a step of Newton's: it runs beside the products.
 PYCNN_INLINE Vec sigmoid(Vec x) {
-  const Vec t = at_most(x * -1.44269504f, broadcast(126.0f));
+  const Vec t = x * -1.44269504f;
   const Vec n = (Vec)_mm512_roundscale_ps((__m512)t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), r = t - n;
-  Vec p = broadcast(1.32764713e-03f);
-  p = p * r + 9.67554096e-03f;
-  p = p * r + 5.55071309e-02f;
-  p = p * r + 2.40221202e-01f;
-  p = p * r + 6.93146944e-01f;
-  p = p * r + 1.00000012f;
-  return reciprocal(1.0f + (Vec)_mm512_scalef_ps((__m512)p, (__m512)n));
+  const Vec p =
+      polynomial(r, 1.32764713e-03f, 9.67554096e-03f, 5.55071309e-02f, 2.40221202e-01f, 6.93146944e-01f, 1.00000012f);
+  return 1.0f / (1.0f + (Vec)_mm512_scalef_ps((__m512)p, (__m512)n));
 }
 #else
 PYCNN_INLINE Vec sigmoid(Vec x) { return 1.0f / (1.0f + exp(-x)); }
@@ -57,17 +56,10 @@ PYCNN_INLINE Vec sigmoid(Vec x) { return 1.0f / (1.0f + exp(-x)); }
 PYCNN_INLINE Vec tanh(Vec x) {
   const Vec t = at_least(at_most(x, broadcast(7.90531110763549805f)), broadcast(-7.90531110763549805f));
   const Vec s = t * t;
-  Vec p = broadcast(-2.76076847742355e-16f);
-  p = p * s + 2.00018790482477e-13f;
-  p = p * s + -8.60467152213735e-11f;
-  p = p * s + 5.12229709037114e-08f;
-  p = p * s + 1.48572235717979e-05f;
-  p = p * s + 6.37261928875436e-04f;
-  p = p * s + 4.89352455891786e-03f;
-  Vec q = broadcast(1.19825839466702e-06f);
-  q = q * s + 1.18534705686654e-04f;
-  q = q * s + 2.26843463243900e-03f;
-  q = q * s + 4.89352518554385e-03f;
+  const Vec p = polynomial(s, -2.76076847742355e-16f, 2.00018790482477e-13f, -8.60467152213735e-11f,
+                           5.12229709037114e-08f, 1.48572235717979e-05f, 6.37261928875436e-04f, 4.89352455891786e-03f);
+  const Vec q =
+      polynomial(s, 1.19825839466702e-06f, 1.18534705686654e-04f, 2.26843463243900e-03f, 4.89352518554385e-03f);
   const Vec y = t * p / q;
   // 1 itself from 9 on: gelu_tanh multiplies 1 + tanh by x, however large.
   const Vec far = x > broadcast(9.0f) ? broadcast(1.0f) : x < broadcast(-9.0f) ? broadcast(-1.0f) : y;
@@ -77,18 +69,10 @@ PYCNN_INLINE Vec tanh(Vec x) {
 // Rational approximation x P(x^2) / Q(x^2) on |x| < 3.92, minimax in absolute error (2e-8 before rounding); +-1 beyond.
 PYCNN_INLINE Vec erf(Vec x) {
   const Vec s = x * x;
-  Vec p = broadcast(2.03472905e-06f);
-  p = p * s + 2.87480128e-04f;
-  p = p * s + 3.86836100e-03f;
-  p = p * s + 5.30605875e-02f;
-  p = p * s + 1.92764848e-01f;
-  p = p * s + 1.12837899f;
-  Vec q = broadcast(3.80706188e-05f);
-  q = q * s + 1.18812325e-03f;
-  q = q * s + 1.51723642e-02f;
-  q = q * s + 1.15084946e-01f;
-  q = q * s + 5.04165053e-01f;
-  q = q * s + 1.0f;
+  const Vec p =
+      polynomial(s, 2.03472905e-06f, 2.87480128e-04f, 3.86836100e-03f, 5.30605875e-02f, 1.92764848e-01f, 1.12837899f);
+  const Vec q =
+      polynomial(s, 3.80706188e-05f, 1.18812325e-03f, 1.51723642e-02f, 1.15084946e-01f, 5.04165053e-01f, 1.0f);
   const Vec y = x * p * reciprocal(q), one = broadcast(1.0f);
   return x > broadcast(3.92f) ? one : x < broadcast(-3.92f) ? -one : y;
 }

@@ -27,6 +27,14 @@ struct Tile {
   float lo, hi;  // clamp; NaN passes
 };
 
+template <int MR, int NV>
+PYCNN_INLINE void clear(Vec (&acc)[MR][NV]) {
+#pragma GCC unroll 16
+  for (int r = 0; r < MR; ++r)
+#pragma GCC unroll 8
+    for (int j = 0; j < NV; ++j) acc[r][j] = Vec{};
+}
+
 // Stores y = clamp(sums + bias + residual) of a tile.
 template <int MR, int NV>
 PYCNN_INLINE void finish(const Vec (&acc)[MR][NV], const Tile& t) {

@@ -1,7 +1,6 @@
 // One filter a channel (groups == c == k): vectors run over channels, a tile is kPixels outputs of one row.
+#include "ops/conv2d/depthwise.h"
 #include "base/simd/activate.h"
-#include "base/simd/gemm.h"
-#include "ops/conv2d/simd.h"
 
 namespace pycnn::PYCNN_ISA_NS {
 namespace {
@@ -78,16 +77,9 @@ void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
   }
 }
 
-const char* why_not(const Conv2dParams& p, const Machine& m) {
-  if (const char* reason = why_not_isa(kIsa, m)) return reason;
-  if (p.groups != p.c || p.k != p.c) return "needs groups == c == k";
-  if (p.x_nchw) return "needs an NHWC input";
-  return nullptr;
-}
-
 }  // namespace
 
 extern const Conv2dKernel conv2d_depthwise{
-    "conv2d_depthwise_f32_" PYCNN_ISA_SUFFIX, why_not, packed_size, pack, no_workspace<Conv2dParams>, run};
+    "conv2d_depthwise_f32_" PYCNN_ISA_SUFFIX, why_not_depthwise, packed_size, pack, no_workspace<Conv2dParams>, run};
 
 }  // namespace pycnn::PYCNN_ISA_NS

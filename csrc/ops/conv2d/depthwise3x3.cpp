@@ -2,13 +2,11 @@
 // with the nine weights in registers. Each input of a column is loaded once and goes to every output whose window holds
 // it: at stride 1 the sums of three columns of outputs are in flight, and two rows take 4 loads for 18 multiply-adds.
 #include "base/simd/activate.h"
-#include "base/simd/gemm.h"
-#include "ops/conv2d/simd.h"
+#include "ops/conv2d/depthwise.h"
 
 namespace pycnn::PYCNN_ISA_NS {
 namespace {
 
-constexpr int64_t kL1Bytes = 24 << 10;       // of 32 KiB
 constexpr int kRows = kLanes == 16 ? 2 : 1;  // of outputs at once: 16 registers hold the sums of one beside the weights
 constexpr int K = 3, kTaps = K * K;
 
@@ -153,14 +151,6 @@ void walk(const Conv2dParams& p, const Walk& at) {
   }
 }
 
-// Channels of a block: the rows under its rows of outputs, and those, stay in L1 while the block passes over the map
-// (14^2 x 384: 22 -> 11 us). All of them where not even two vectors would: one line of each pixel is slower.
-int64_t block_channels(const Conv2dParams& p) {
-  const int64_t pixels = (K + (kRows - 1) * p.sh) * p.w + kRows * p.ow;
-  const int64_t vectors = kL1Bytes / (pixels * kLanes * 4);
-  return vectors < 2 ? panels_of(p.c) * kLanes : vectors * kLanes;
-}
-
 template <int S, bool kTail>
 void walk_rows(const Conv2dParams& p, const Walk& at, int64_t count) {
   if (kRows > 1 && count == kRows)
@@ -194,7 +184,8 @@ void some_rows(const Conv2dParams& p, const Ptrs& ptrs, int64_t r, int64_t count
 
 template <int S>
 void rows(const Conv2dParams& p, const Ptrs& ptrs, Range mine) {
-  const int64_t block = block_channels(p);
+  // The rows under the rows of outputs of a walk, and those.
+  const int64_t block = block_channels(p, (K + (kRows - 1) * S) * p.w + kRows * p.ow);
   for (int64_t first = mine.begin; first < mine.end;) {
     const int64_t image_end = (first / p.oh + 1) * p.oh, end = image_end < mine.end ? image_end : mine.end;
     for (int64_t c = 0; c < p.c; c += block) {
@@ -215,13 +206,9 @@ void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
 }
 
 const char* why_not(const Conv2dParams& p, const Machine& m) {
-  if (const char* reason = why_not_isa(kIsa, m)) return reason;
-  if (p.groups != p.c || p.k != p.c) return "needs groups == c == k";
-  if (p.x_nchw) return "needs an NHWC input";
+  if (const char* reason = why_not_depthwise(p, m)) return reason;
   if (p.kh != K || p.kw != K) return "needs a window of 3 x 3";
-  if (p.sh != p.sw || p.sh > 2) return "needs stride 1 or 2";
-  if (p.dh != 1 || p.dw != 1) return "needs dilation 1";
-  return nullptr;
+  return why_not_steps(p);
 }
 
 }  // namespace

@@ -1,14 +1,13 @@
 // Depthwise convolution with a square window of 5 or 7, stride 1 or 2: vectors run over channels, a tile is kPixels
-// outputs of one row. Each row of the window is loaded once for all the outputs that it meets (11 loads for 35
-// multiply-adds at 5 x 5), where the kernel for any window loads each input once a tap.
+// outputs of one row. Each row of the window is addressed once for all the outputs that it meets (11 inputs for 35
+// multiply-adds at 5 x 5), where the kernel for any window does so once a tap. The compiler makes the inputs memory
+// operands of the multiply-adds; keeping them in registers was no faster.
 #include "base/simd/activate.h"
-#include "base/simd/gemm.h"
-#include "ops/conv2d/simd.h"
+#include "ops/conv2d/depthwise.h"
 
 namespace pycnn::PYCNN_ISA_NS {
 namespace {
 
-constexpr int64_t kL1Bytes = 24 << 10;  // of 32 KiB
 // Outputs of a tile: 7 divides the maps of 224 x 224 images. With 16 registers 4.
 constexpr int kPixels = kLanes == 16 ? 7 : 4;
 
@@ -72,14 +71,6 @@ void tile(const Conv2dParams& p, const Ptrs& ptrs, const Row& row, int64_t ox, i
   }
 }
 
-// Channels of a block: the rows under one row of outputs, and that row, stay in L1 while the block passes over the map
-// (14^2 x 384, 3 x 3: 22 -> 11 us). All of them where not even two vectors would: one line of each pixel is slower.
-int64_t block_channels(const Conv2dParams& p) {
-  const int64_t pixel = (p.kh * p.w + p.ow) * kLanes * 4;
-  const int64_t vectors = kL1Bytes / pixel;
-  return vectors < 2 ? padded_c(p) : vectors * kLanes;
-}
-
 // One row of outputs, channels [channels).
 template <int K, int S>
 void one_row(const Conv2dParams& p, const Ptrs& ptrs, int64_t r, Range channels) {
@@ -107,7 +98,7 @@ void one_row(const Conv2dParams& p, const Ptrs& ptrs, int64_t r, Range channels)
 template <int K, int S>
 void rows(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
   const Range mine = share(p.n * p.oh, worker);
-  const int64_t block = block_channels(p);
+  const int64_t block = block_channels(p, K * p.w + p.ow);  // the rows under a row of outputs, and that row
   for (int64_t first = mine.begin; first < mine.end;) {
     const int64_t image_end = (first / p.oh + 1) * p.oh, end = image_end < mine.end ? image_end : mine.end;
     for (int64_t c = 0; c < p.c; c += block)
@@ -123,13 +114,9 @@ void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
 }
 
 const char* why_not(const Conv2dParams& p, const Machine& m) {
-  if (const char* reason = why_not_isa(kIsa, m)) return reason;
-  if (p.groups != p.c || p.k != p.c) return "needs groups == c == k";
-  if (p.x_nchw) return "needs an NHWC input";
+  if (const char* reason = why_not_depthwise(p, m)) return reason;
   if (p.kh != p.kw || (p.kh != 5 && p.kh != 7)) return "needs a window of 5 x 5 or 7 x 7";
-  if (p.sh != p.sw || p.sh > 2) return "needs stride 1 or 2";
-  if (p.dh != 1 || p.dw != 1) return "needs dilation 1";
-  return nullptr;
+  return why_not_steps(p);
 }
 
 }  // namespace

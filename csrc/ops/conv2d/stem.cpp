@@ -40,10 +40,7 @@ struct StemTile : Tile {
 template <int MR, int NV>
 void tile_mn(const StemTile& t, int64_t ox) {
   Vec acc[MR][NV];
-#pragma GCC unroll 16
-  for (int r = 0; r < MR; ++r)
-#pragma GCC unroll 2
-    for (int j = 0; j < NV; ++j) acc[r][j] = Vec{};
+  clear(acc);
   const float* w = t.w;
   for (int64_t l = 0; l < t.count; ++l) {
     const float* line = t.lines[l] + ox;
