@@ -1,6 +1,6 @@
 // What an implementation of an op publishes, and how one is chosen.
 //
-// Tensors inside kernels are fp32 NHWC with a free pixel stride `ld` in elements: pixel (n, y, x) starts at
+// Tensors inside kernels are NHWC, fp32 or bf16 (then computed in fp32), with a free pixel stride `ld` in elements: pixel (n, y, x) starts at
 // ((n * h + y) * w + x) * ld. A kernel is SPMD: every worker calls run() with its (id, count) and computes its
 // own share of the output; shares are disjoint and no worker waits for another inside run().
 #pragma once
@@ -29,41 +29,46 @@ inline Range share(int64_t total, Worker worker) {
 
 // One shape for every op. x, residual: inputs; w: weights as produced by the kernel's own pack(); bias: one value
 // an output channel; residual and bias may be null; y never overlaps an input. workspace: as asked for.
-struct Ptrs {
-  const float* x = nullptr;
-  const float* residual = nullptr;
+// Element: what x, residual and y hold; w may hold it too, as pack() made it.
+template <class Element>
+struct PtrsOf {
+  const Element* x = nullptr;
+  const Element* residual = nullptr;
   const float* w = nullptr;
   const float* bias = nullptr;
-  float* y = nullptr;
+  Element* y = nullptr;
   float* workspace = nullptr;
 };
+using Ptrs = PtrsOf<float>;
 
-template <class Params>
+template <class Params, class Element = float>
 struct Kernel {
   const char* name;
   const char* (*why_not)(const Params&, const Machine&);       // null: it takes the problem; else a sentence
   int64_t (*packed_size)(const Params&);                       // floats of packed weights; 0: no weights
   void (*pack)(const Params&, const float* w, float* packed);  // w: torch's order, contiguous
   int64_t (*workspace)(const Params&, int workers);            // floats, all workers together
-  void (*run)(const Params&, const Ptrs&, Worker);
+  void (*run)(const Params&, const PtrsOf<Element>&, Worker);
   // Predicted time in units of the table's own, for a choice among kernels that take the problem; null: the table's
   // order decides.
   double (*cost)(const Params&, int workers) = nullptr;
 };
 
 // An op's kernels, best first, reference last.
-template <class Params>
+template <class Params, class Element = float>
 struct KernelList {
-  const Kernel<Params>* const* items;
+  const Kernel<Params, Element>* const* items;
   int count;
-  const Kernel<Params>* const* begin() const { return items; }
-  const Kernel<Params>* const* end() const { return items + count; }
+  const Kernel<Params, Element>* const* begin() const { return items; }
+  const Kernel<Params, Element>* const* end() const { return items + count; }
 };
 
-// The first kernel that takes the problem, or a later one that takes it at a lower cost where both have one.
-template <class Params>
-const Kernel<Params>& pick(KernelList<Params> list, const Params& params, const Machine& machine, int workers) {
-  const Kernel<Params>* best = nullptr;
+// The first kernel that takes the problem, or a later one that takes it at a lower cost where both have one; null: none
+// does. A list that ends with the reference has one for every problem.
+template <class Params, class Element>
+const Kernel<Params, Element>* pick(KernelList<Params, Element> list, const Params& params, const Machine& machine,
+                                    int workers) {
+  const Kernel<Params, Element>* best = nullptr;
   double least = 0;
   for (const auto* kernel : list) {
     if (best != nullptr && (kernel->cost == nullptr || best->cost == nullptr)) continue;
@@ -71,7 +76,7 @@ const Kernel<Params>& pick(KernelList<Params> list, const Params& params, const 
     const double cost = kernel->cost ? kernel->cost(params, workers) : 0;
     if (best == nullptr || cost < least) best = kernel, least = cost;
   }
-  return best ? *best : *list.items[list.count - 1];
+  return best;
 }
 
 // static: kernel sources are built for several instruction sets, and none may export what another could be linked to.

@@ -41,6 +41,15 @@ bool has_whole_avx512(Isa hardware) {
 #endif
 }
 
+bool has_bf16_products(Isa hardware) {
+#if defined(__x86_64__)
+  return hardware >= Isa::kAvx512 && __builtin_cpu_supports("avx512bf16");
+#else
+  (void)hardware;
+  return false;
+#endif
+}
+
 Isa forced_isa(Isa hardware) {
   const char* text = std::getenv("PYCNN_ISA");
   if (text == nullptr || *text == '\0') return hardware;
@@ -104,6 +113,7 @@ Machine detect() {
   m.hardware = detect_isa();
   m.isa = forced_isa(m.hardware);
   m.whole_avx512 = has_whole_avx512(m.hardware);
+  m.bf16_products = has_bf16_products(m.hardware);
   m.cores = usable_cores();
 #if defined(_SC_LEVEL2_CACHE_SIZE)
   m.l2_bytes = cache_bytes(2, _SC_LEVEL2_CACHE_SIZE, m.l2_bytes);

@@ -10,6 +10,7 @@ struct Machine {
   Isa isa = Isa::kBaseline;       // best set the kernels may use (PYCNN_ISA lowers it)
   Isa hardware = Isa::kBaseline;  // best set the processor has
   bool whole_avx512 = false;      // AVX-512 at full rate: vectors of 64 bytes are not executed in halves, as on a Zen 4
+  bool bf16_products = false;     // AVX-512 BF16: sums of two products of bf16 in one instruction
   int cores = 1;                  // usable: affinity and cgroup quota
   int64_t l2_bytes = 1 << 20;     // a core
   int64_t l3_bytes = 8 << 20;     // of the cores that share one

@@ -58,7 +58,7 @@ int workers_for(double work);
 // The kernel pinned by name, or the table's choice when the name is empty.
 template <class Params>
 const Kernel<Params>& choose(const char* op, KernelList<Params> list, const Params& params, const std::string& name) {
-  if (name.empty()) return pick(list, params, machine(), 1);
+  if (name.empty()) return *pick(list, params, machine(), 1);
   for (const auto* kernel : list) {
     if (name != kernel->name) continue;
     const char* reason = kernel->why_not(params, machine());

@@ -24,17 +24,24 @@ py::dict describe_machine() {
   d["isa"] = isa_name(m.isa);
   d["hardware_isa"] = isa_name(m.hardware);
   d["isas"] = isas;
+  d["bf16_products"] = m.bf16_products;
   d["cores"] = m.cores;
   d["l2_bytes"] = m.l2_bytes;
   d["l3_bytes"] = m.l3_bytes;
   return d;
 }
 
-py::list list_kernels(const std::string& name, const py::dict& values) {
+Dtype read_dtype(const std::string& name) {
+  if (name == "float32") return Dtype::kF32;
+  if (name == "bfloat16") return Dtype::kBf16;
+  throw py::value_error("no kernels of dtype '" + name + "'");
+}
+
+py::list list_kernels(const std::string& name, const py::dict& values, const std::string& dtype) {
   const Op& op = find_op(name);
   const auto params = read_params(op, values);
   py::list out;
-  for (const AnyKernel& kernel : op.kernels) {
+  for (const AnyKernel& kernel : op.kernels(read_dtype(dtype)).all) {
     const char* reason = kernel.why_not(kernel.kernel, params.get());
     out.append(py::make_tuple(kernel.name, reason ? py::object(py::str(reason)) : py::none()));
   }
@@ -59,9 +66,9 @@ void run_kernel(const std::string& op, const std::string& name, const py::dict& 
   const Buffer workspace(b.kernel.workspace(b.kernel.kernel, b.params.get(), workers));
   struct Call {
     const Bound& bound;
-    Ptrs ptrs;
+    AnyPtrs ptrs;
   } call{b,
-         {address<float>(x), address<float>(residual), address<float>(w), address<float>(bias), address<float>(y),
+         {address<void>(x), address<void>(residual), address<float>(w), address<float>(bias), address<void>(y),
           workspace.data()}};
   const py::gil_scoped_release release;
   parallel(
@@ -128,14 +135,17 @@ PYBIND11_MODULE(_C, m) {
     return names;
   });
   m.def("fields", [](const std::string& op) { return find_op(op).fields; }, py::arg("op"));
-  m.def("kernels", &list_kernels, py::arg("op"), py::arg("params"));
+  m.def("kernels", &list_kernels, py::arg("op"), py::arg("params"), py::arg("dtype") = "float32");
   m.def(
       "choose",
-      [](const std::string& name, const py::dict& params, int workers) {
+      [](const std::string& name, const py::dict& params, int workers, const std::string& dtype) {
         const Op& op = find_op(name);
-        return op.choose(read_params(op, params).get(), workers);
+        const auto& kernels = op.kernels(read_dtype(dtype));
+        const char* found = kernels.choose(read_params(op, params).get(), workers);
+        if (found == nullptr) throw std::invalid_argument("no kernel of dtype " + dtype + " takes this " + name);
+        return found;
       },
-      py::arg("op"), py::arg("params"), py::arg("workers"));
+      py::arg("op"), py::arg("params"), py::arg("workers"), py::arg("dtype") = "float32");
   m.def(
       "packed_size",
       [](const std::string& op, const std::string& kernel, const py::dict& params) {

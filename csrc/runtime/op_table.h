@@ -4,12 +4,23 @@
 #include <string>
 #include <vector>
 
+#include "base/dtype.h"
 #include "base/kernel.h"
 #include "runtime/params.h"
 
 namespace pycnn {
 
-// A kernel with its parameter type erased; `params` is the op's Params struct.
+// Operands; what x, residual and y hold is the kernel's to know.
+struct AnyPtrs {
+  const void* x;
+  const void* residual;
+  const float* w;
+  const float* bias;
+  void* y;
+  float* workspace;
+};
+
+// A kernel with the types of its parameters and elements erased; `params` is the op's Params struct.
 struct AnyKernel {
   const char* name;
   const void* kernel;
@@ -17,13 +28,20 @@ struct AnyKernel {
   int64_t (*packed_size)(const void* kernel, const void* params);
   void (*pack)(const void* kernel, const void* params, const float* w, float* packed);
   int64_t (*workspace)(const void* kernel, const void* params, int workers);
-  void (*run)(const void* kernel, const void* params, const Ptrs&, Worker);
+  void (*run)(const void* kernel, const void* params, const AnyPtrs&, Worker);
+};
+
+// Those of one type of elements.
+struct AnyKernels {
+  std::vector<AnyKernel> all;                                          // best first
+  std::function<const char*(const void* params, int workers)> choose;  // name of the table's choice
 };
 
 struct Op : ParamsType {
   const char* name;
-  std::vector<AnyKernel> kernels;                                      // best first
-  std::function<const char*(const void* params, int workers)> choose;  // name of the table's choice
+  AnyKernels f32, bf16;  // bf16: none for some ops, and none that would run on some machines
+
+  const AnyKernels& kernels(Dtype elements) const { return elements == Dtype::kBf16 ? bf16 : f32; }
 };
 
 const std::vector<Op>& op_table();

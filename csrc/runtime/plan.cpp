@@ -60,18 +60,17 @@ struct Plan::Call {
   Barrier barrier;
 
   // worker: whose own memory the slot is in.
-  float* resolve(const Slot& slot, int64_t image, int worker) const {
+  void* resolve(const Slot& slot, int64_t image, int worker) const {
     const int64_t moved = image * slot.image + worker * slot.worker;
     switch (slot.kind) {
       case Slot::kArena:
-        return reinterpret_cast<float*>(arena + slot.value + moved);
+        return arena + slot.value + moved;
       case Slot::kConst:
-        return reinterpret_cast<float*>(slot.value);
+        return reinterpret_cast<void*>(slot.value);
       case Slot::kInput:
-        return reinterpret_cast<float*>(static_cast<char*>(const_cast<void*>(inputs[slot.value])) + slot.offset +
-                                        moved);
+        return static_cast<char*>(const_cast<void*>(inputs[slot.value])) + slot.offset + moved;
       case Slot::kOutput:
-        return reinterpret_cast<float*>(static_cast<char*>(outputs[slot.value]) + slot.offset + moved);
+        return static_cast<char*>(outputs[slot.value]) + slot.offset + moved;
       default:
         return nullptr;
     }
@@ -82,10 +81,13 @@ struct Plan::Call {
   void step(size_t i, Worker worker, Worker share, int64_t image, int own, int64_t workspace, const Clock& clock) {
     const Step& step = plan.steps_[i];
     const Slot(&s)[5] = step.slots;
-    const Ptrs ptrs{
-        resolve(s[0], image, own), resolve(s[1], image, own),
-        resolve(s[2], image, own), resolve(s[3], image, own),
-        resolve(s[4], image, own), reinterpret_cast<float*>(arena + aligned(plan.arena_bytes_) + own * workspace)};
+    const auto floats = [&](int i) { return static_cast<const float*>(resolve(s[i], image, own)); };
+    const AnyPtrs ptrs{resolve(s[0], image, own),
+                       resolve(s[1], image, own),
+                       floats(2),
+                       floats(3),
+                       resolve(s[4], image, own),
+                       reinterpret_cast<float*>(arena + aligned(plan.arena_bytes_) + own * workspace)};
     clock.begin(i, worker);
     step.kernel->run(step.kernel->kernel, step.params.get(), ptrs, share);
     clock.end(i, worker);

@@ -2,7 +2,7 @@
 // absolute. NaN stays NaN.
 #pragma once
 #include "base/act.h"
-#include "base/simd/vec.h"
+#include "base/simd/element.h"
 
 namespace pycnn::PYCNN_ISA_NS {
 
@@ -116,11 +116,11 @@ PYCNN_INLINE Vec activate(Vec x, Act act, float param) {
 }
 
 // Applies act in place to `rows` rows of n values, `ld` apart.
-static inline void activate_rows(float* y, int64_t ld, int64_t rows, int64_t n, Act act, float param) {
+static inline void activate_rows(Element* y, int64_t ld, int64_t rows, int64_t n, Act act, float param) {
   if (ld == n) n *= rows, rows = 1;
   const auto each = [&](auto constant_act) __attribute__((always_inline)) {
     for (int64_t r = 0; r < rows; ++r) {
-      float* row = y + r * ld;
+      Element* row = y + r * ld;
       int64_t i = 0;
       for (; i + kLanes <= n; i += kLanes) store(row + i, activate(load(row + i), constant_act(), param));
       if (i < n) store_first(row + i, activate(load_first(row + i, n - i), constant_act(), param), n - i);

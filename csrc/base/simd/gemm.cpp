@@ -5,41 +5,46 @@
 namespace pycnn::PYCNN_ISA_NS {
 namespace {
 
-// depth is walked four at a time, so that a row pointer kept in memory costs a quarter of a load.
+// Steps of depth at once, so that a row pointer kept in memory costs a quarter of a load.
 constexpr int kUnroll = 4;
 
 template <int MR, int NV>
 void tile_mn(const Tile& t) {
   Vec acc[MR][NV];
   clear(acc);
-  const float* w = t.w;
+  const Element* w = t.w;
+  const int64_t depth = whole_steps(t.depth);
   // The same rows of the next panels are asked for: a network's weights come from memory, in runs too short for the
   // hardware to be ahead (7 to 17 % of ResNet, DenseNet, MobileNet and GoogLeNet at batch 1 on a Zen 5). Behind the last
   // panel nothing is read.
-  const auto step = [&](const float* const* a, int64_t c) __attribute__((always_inline)) {
-    Vec b[NV];
+  const auto step = [&](const Element* const* a, int64_t c, auto get) __attribute__((always_inline)) {
+    Factor b[NV];
 #pragma GCC unroll 8
     for (int j = 0; j < NV; ++j) {
-      b[j] = load(w + j * t.panel);
+      b[j] = factors(w + j * t.panel);
       __builtin_prefetch(w + (NV + j) * t.panel, 0, 2);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < MR; ++r) {
-      const Vec x = broadcast(a[r][c]);
+      const Factor x = get(a[r] + c);
 #pragma GCC unroll 8
-      for (int j = 0; j < NV; ++j) acc[r][j] += x * b[j];
+      for (int j = 0; j < NV; ++j) acc[r][j] = multiply_add(acc[r][j], x, b[j]);
     }
-    w += kLanes;
+    w += kStep * kLanes;
   };
+  const auto whole = [](const Element* x) __attribute__((always_inline)) { return spread(x); };
   for (int64_t tap = 0; tap < t.taps; ++tap) {
-    const float* const* a = t.rows + tap * MR;
-    w = t.w + (t.live ? t.live[tap] : tap) * t.depth * kLanes;
+    const Element* const* a = t.rows + tap * MR;
+    w = t.w + (t.live ? t.live[tap] : tap) * depth * kLanes;
     int64_t c = 0;
-    for (; c + kUnroll <= t.depth; c += kUnroll) {
+    for (; c + kUnroll * kStep <= t.depth; c += kUnroll * kStep) {
 #pragma GCC unroll 4
-      for (int u = 0; u < kUnroll; ++u) step(a, c + u);
+      for (int u = 0; u < kUnroll; ++u) step(a, c + u * kStep, whole);
     }
-    for (; c < t.depth; ++c) step(a, c);
+    for (; c + kStep <= t.depth; c += kStep) step(a, c, whole);
+    if constexpr (kStep > 1) {
+      if (c < t.depth) step(a, c, [](const Element* x) __attribute__((always_inline)) { return spread_last(x); });
+    }
   }
   finish(acc, t);
 }

@@ -1,7 +1,7 @@
 // The register tile every dense kernel is built from: y = clamp(A B + bias + residual).
 #pragma once
 #include "base/act.h"
-#include "base/simd/vec.h"
+#include "base/simd/element.h"
 
 namespace pycnn::PYCNN_ISA_NS {
 
@@ -9,19 +9,19 @@ namespace pycnn::PYCNN_ISA_NS {
 inline constexpr int kMaxRows = kLanes == 16 ? 14 : 6;
 
 // A is read through row pointers, so that a convolution needs no copy of its input: row r of the product is the
-// concatenation over taps t of depth floats at rows[t * mr + r]. B is packed in panels of kLanes columns:
-// w[panel][taps * depth][kLanes], columns past the last one zero.
+// concatenation over taps t of depth elements at rows[t * mr + r]. B is packed by pack_panel in panels of kLanes columns:
+// w[panel][taps][depth / kStep][kLanes][kStep], zero past the last column and the last of depth.
 struct Tile {
-  const float* const* rows;  // [taps][mr]
+  const Element* const* rows;  // [taps][mr]
   int64_t taps;
   const int* live;  // B's part for tap t is that of its tap live[t]; null: of tap t
   int64_t depth;
-  const float* w;         // first panel of the tile
-  int64_t panel;          // floats from one panel to the next
-  const float* bias;      // n values, or null
-  const float* residual;  // row r at r * ldr, or null
+  const Element* w;         // first panel of the tile
+  int64_t panel;            // elements from one panel to the next: panel_size
+  const float* bias;        // n values, or null
+  const Element* residual;  // row r at r * ldr, or null
   int64_t ldr;
-  float* y;  // row r at r * ldy
+  Element* y;  // row r at r * ldy
   int64_t ldy;
   int64_t n;     // columns stored: (NV - 1) * kLanes < n <= NV * kLanes
   float lo, hi;  // clamp; NaN passes
@@ -40,14 +40,15 @@ template <int MR, int NV>
 PYCNN_INLINE void finish(const Vec (&acc)[MR][NV], const Tile& t) {
   // Copies: what a store may alias would be read again behind it.
   const int64_t n = t.n, ldr = t.ldr, ldy = t.ldy;
-  const float *const biases = t.bias, *const residual = t.residual;
-  float* const y = t.y;
+  const float* const biases = t.bias;
+  const Element* const residual = t.residual;
+  Element* const y = t.y;
   const Vec lo = broadcast(t.lo), hi = broadcast(t.hi);
 #pragma GCC unroll 8
   for (int j = 0; j < NV; ++j) {
     const int64_t left = n - j * kLanes;
     const bool whole = left >= kLanes;
-    const auto get = [&](const float* p)
+    const auto get = [&](const auto* p)
                          __attribute__((always_inline)) { return whole ? load(p) : load_first(p, left); };
     const Vec bias = biases ? get(biases + j * kLanes) : Vec{};
 #pragma GCC unroll 16
@@ -62,6 +63,25 @@ PYCNN_INLINE void finish(const Vec (&acc)[MR][NV], const Tile& t) {
     }
   }
 }
+
+// Depth as packed.
+PYCNN_INLINE int64_t whole_steps(int64_t depth) { return (depth + kStep - 1) / kStep * kStep; }
+// Elements of a panel.
+PYCNN_INLINE int64_t panel_size(int64_t taps, int64_t depth) { return taps * whole_steps(depth) * kLanes; }
+
+// Packs one panel at `to` and moves it behind: weight(tap, c, lane) for its column `lane` is asked for if c < depth and
+// lane < columns.
+template <class Weight>
+PYCNN_INLINE void pack_panel(int64_t taps, int64_t depth, int64_t columns, const Weight& weight, Element*& to) {
+  for (int64_t tap = 0; tap < taps; ++tap)
+    for (int64_t c0 = 0; c0 < depth; c0 += kStep)
+      for (int64_t lane = 0; lane < kLanes; ++lane)
+        for (int64_t c = c0; c < c0 + kStep; ++c, ++to)
+          put(to, c < depth && lane < columns ? weight(tap, c, lane) : 0.0f);
+}
+
+// Weights that pack_panel made.
+PYCNN_INLINE const Element* packed_panels(const float* packed) { return reinterpret_cast<const Element*>(packed); }
 
 using TileFn = void (*)(const Tile&);
 

@@ -1,6 +1,6 @@
 // Sums over rows, in an order that depends on the length alone.
 #pragma once
-#include "base/simd/vec.h"
+#include "base/simd/element.h"
 
 namespace pycnn::PYCNN_ISA_NS {
 
@@ -12,7 +12,7 @@ PYCNN_INLINE float sum_lanes(Vec v, int64_t lanes) {
 
 // Sum over a row of f(x): four sums of vectors, then the lanes, then what is left of the row.
 template <class F>
-PYCNN_INLINE float sum_row(const float* x, int64_t n, F f) {
+PYCNN_INLINE float sum_row(const Element* x, int64_t n, F f) {
   Vec sums[4] = {};
   int64_t i = 0;
   for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
@@ -26,7 +26,7 @@ PYCNN_INLINE float sum_row(const float* x, int64_t n, F f) {
 
 // The mean of a row of n > 0. What the sum rounds is put right by a second one, of the differences: of a row of equal
 // numbers it is that number, and 1 / sqrt(eps) has nothing to enlarge.
-PYCNN_INLINE float mean_row(const float* x, int64_t n) {
+PYCNN_INLINE float mean_row(const Element* x, int64_t n) {
   const float count = static_cast<float>(n);
   const float mean = sum_row(x, n, [](Vec v) __attribute__((always_inline)) { return v; }) / count;
   return mean + sum_row(x, n, [mean](Vec v) __attribute__((always_inline)) { return v - mean; }) / count;

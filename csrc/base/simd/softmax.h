@@ -6,7 +6,7 @@
 namespace pycnn::PYCNN_ISA_NS {
 
 // Largest of scale * x over a row of n > 0; NaN if any is.
-PYCNN_INLINE float largest(const float* x, int64_t n, float scale) {
+PYCNN_INLINE float largest(const Element* x, int64_t n, float scale) {
   Vec most[4];
   for (Vec& m : most) m = broadcast(-__builtin_inff());
   int64_t i = 0;
@@ -21,7 +21,7 @@ PYCNN_INLINE float largest(const float* x, int64_t n, float scale) {
   for (int64_t lane = 1; lane < kLanes; ++lane)
     if (found == found) take(all[lane]);
   for (; i < n; ++i)
-    if (found == found) take(x[i] * scale);
+    if (found == found) take(value_of(x[i]) * scale);
   return found;
 }
 
@@ -29,7 +29,7 @@ PYCNN_INLINE float largest(const float* x, int64_t n, float scale) {
 PYCNN_INLINE Vec exp_or_zero(Vec x) { return x < broadcast(-87.3f) ? Vec{} : exp(x); }
 
 // y = exp(scale * x - most) over a row; returns their sum. y may be x.
-PYCNN_INLINE float exponentials(const float* x, float* y, int64_t n, float scale, float most) {
+PYCNN_INLINE float exponentials(const Element* x, float* y, int64_t n, float scale, float most) {
   Vec sums[2] = {};
   int64_t i = 0;
   for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
@@ -52,10 +52,11 @@ PYCNN_INLINE float exponentials(const float* x, float* y, int64_t n, float scale
   return sum + sum_lanes(e, n - i);
 }
 
-PYCNN_INLINE void scale_row(float* y, int64_t n, float factor) {
+// y = factor * x over a row. y may be x.
+PYCNN_INLINE void scale_row(const float* x, Element* y, int64_t n, float factor) {
   int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) store(y + i, load(y + i) * factor);
-  if (i < n) store_first(y + i, load_first(y + i, n - i) * factor, n - i);
+  for (; i + kLanes <= n; i += kLanes) store(y + i, load(x + i) * factor);
+  if (i < n) store_first(y + i, load_first(x + i, n - i) * factor, n - i);
 }
 
 }  // namespace pycnn::PYCNN_ISA_NS

@@ -1,6 +1,6 @@
-// Transposition of small blocks, from rows that are `ld` floats apart to rows that are `ld` apart.
+// Transposition of small blocks, from rows that are `ld` elements apart to rows that are `ld` apart.
 #pragma once
-#include "base/simd/vec.h"
+#include "base/simd/element.h"
 
 namespace pycnn::PYCNN_ISA_NS {
 
@@ -25,7 +25,7 @@ PYCNN_INLINE void transpose_square(Vec (&rows)[kLanes]) {
 }
 
 // to[a * ld_to + b] = from[b * ld_from + a] for a < rows, b < columns.
-static inline void transpose(const float* from, int64_t ld_from, float* to, int64_t ld_to, int64_t rows,
+static inline void transpose(const Element* from, int64_t ld_from, Element* to, int64_t ld_to, int64_t rows,
                              int64_t columns) {
   for (int64_t a0 = 0; a0 < rows; a0 += kLanes)
     for (int64_t b0 = 0; b0 < columns; b0 += kLanes) {

@@ -9,7 +9,7 @@ namespace {
 
 constexpr int64_t kPiece = 1024;  // floats: 12 KiB with both inputs
 
-void add(const AddActParams& p, const float* x, const float* r, float* y, int64_t n) {
+void add(const AddActParams& p, const Element* x, const Element* r, Element* y, int64_t n) {
   const Vec lo = broadcast(clamp_lo(p.act)), hi = broadcast(clamp_hi(p.act));
   const auto clamp = [&](Vec v) __attribute__((always_inline)) { return at_most(at_least(v, lo), hi); };
   int64_t i = 0;
@@ -17,7 +17,7 @@ void add(const AddActParams& p, const float* x, const float* r, float* y, int64_
   if (i < n) store_first(y + i, clamp(load_first(x + i, n - i) + load_first(r + i, n - i)), n - i);
 }
 
-void row(const AddActParams& p, const float* x, const float* r, float* y, int64_t n) {
+void row(const AddActParams& p, const Element* x, const Element* r, Element* y, int64_t n) {
   if (is_clamp(p.act)) return add(p, x, r, y, n);
   for (int64_t i = 0; i < n; i += kPiece) {
     const int64_t size = n - i < kPiece ? n - i : kPiece;
@@ -39,12 +39,12 @@ void run(const AddActParams& p, const Ptrs& ptrs, Worker worker) {
     row(p, ptrs.x + i * p.ldx, ptrs.residual + i * p.ldr, ptrs.y + i * p.ldy, p.c);
 }
 
-const char* why_not(const AddActParams&, const Machine& m) { return why_not_isa(kIsa, m); }
+const char* why_not(const AddActParams&, const Machine& m) { return why_not_here(m); }
 
 }  // namespace
 
-extern const AddActKernel add_act_rows{
-    "add_act_rows_f32_" PYCNN_ISA_SUFFIX, why_not, no_weights<AddActParams>, pack_nothing<AddActParams>,
-    no_workspace<AddActParams>,           run};
+extern const KernelOf<AddActParams> add_act_rows{
+    "add_act_rows_" PYCNN_KERNEL_SUFFIX, why_not, no_weights<AddActParams>, pack_nothing<AddActParams>,
+    no_workspace<AddActParams>,          run};
 
 }  // namespace pycnn::PYCNN_ISA_NS

@@ -54,7 +54,7 @@ void queries(const AttentionParams& p, const float* q, float* y, const float* ke
   }
   tile.depth = p.s, tile.w = values, tile.panel = p.s * kLanes, tile.y = y, tile.ldy = p.ldy, tile.n = p.dv;
   run_panels(tile, mr, 0, panels_of(p.dv), Act::kNone, 0);
-  for (int r = 0; r < mr; ++r) scale_row(y + r * p.ldy, p.dv, 1 / sums[r]);
+  for (int r = 0; r < mr; ++r) scale_row(y + r * p.ldy, y + r * p.ldy, p.dv, 1 / sums[r]);
 }
 
 int64_t workspace(const AttentionParams& p, int workers) { return Sizes(p).all() * workers; }
@@ -79,12 +79,12 @@ void run(const AttentionParams& p, const Ptrs& ptrs, Worker worker) {
   }
 }
 
-const char* why_not(const AttentionParams&, const Machine& m) { return why_not_isa(kIsa, m); }
+const char* why_not(const AttentionParams&, const Machine& m) { return why_not_here(m); }
 
 }  // namespace
 
-extern const AttentionKernel attention_tiles{
-    "attention_tiles_f32_" PYCNN_ISA_SUFFIX, why_not,   no_weights<AttentionParams>,
-    pack_nothing<AttentionParams>,           workspace, run};
+extern const KernelOf<AttentionParams> attention_tiles{
+    "attention_tiles_" PYCNN_KERNEL_SUFFIX, why_not,   no_weights<AttentionParams>,
+    pack_nothing<AttentionParams>,          workspace, run};
 
 }  // namespace pycnn::PYCNN_ISA_NS

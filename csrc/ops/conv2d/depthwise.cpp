@@ -21,7 +21,7 @@ void pack(const Conv2dParams& p, const float* w, float* packed) {
 template <int P>
 void tile(const Conv2dParams& p, const Ptrs& ptrs, int64_t n, int64_t oy, int64_t ox0, int64_t c, int64_t left) {
   const bool whole = left >= kLanes;
-  const auto get = [&](const float* at)
+  const auto get = [&](const auto* at)
                        __attribute__((always_inline)) { return whole ? load(at) : load_first(at, left); };
   Vec acc[P];
   const Vec bias = ptrs.bias ? get(ptrs.bias + c) : Vec{};
@@ -30,13 +30,13 @@ void tile(const Conv2dParams& p, const Ptrs& ptrs, int64_t n, int64_t oy, int64_
   for (int64_t i = 0; i < p.kh; ++i) {
     const int64_t y = oy * p.sh - p.ph + i * p.dh;
     if (y < 0 || y >= p.h) continue;
-    const float* line = ptrs.x + (n * p.h + y) * p.w * p.ldx + c;
+    const Element* line = ptrs.x + (n * p.h + y) * p.w * p.ldx + c;
     const float* w = ptrs.w + i * p.kw * padded_c(p) + c;
     for (int64_t j = 0; j < p.kw; ++j, w += padded_c(p)) {
       const Vec f = load(w);
       const int64_t x0 = ox0 * p.sw - p.pw + j * p.dw;
       if (x0 >= 0 && x0 + (P - 1) * p.sw < p.w && whole) {
-        const float* at = line + x0 * p.ldx;
+        const Element* at = line + x0 * p.ldx;
 #pragma GCC unroll 8
         for (int q = 0; q < P; ++q) acc[q] += f * load(at + q * p.sw * p.ldx);
       } else {
@@ -55,7 +55,7 @@ void tile(const Conv2dParams& p, const Ptrs& ptrs, int64_t n, int64_t oy, int64_
     Vec v = acc[q];
     if (ptrs.residual) v += get(ptrs.residual + (pixel + q) * p.ldr + c);
     v = at_most(at_least(v, lo), hi);
-    float* y = ptrs.y + (pixel + q) * p.ldy + c;
+    Element* y = ptrs.y + (pixel + q) * p.ldy + c;
     if (whole)
       store(y, v);
     else
@@ -79,7 +79,7 @@ void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
 
 }  // namespace
 
-extern const Conv2dKernel conv2d_depthwise{
-    "conv2d_depthwise_f32_" PYCNN_ISA_SUFFIX, why_not_depthwise, packed_size, pack, no_workspace<Conv2dParams>, run};
+extern const KernelOf<Conv2dParams> conv2d_depthwise{
+    "conv2d_depthwise_" PYCNN_KERNEL_SUFFIX, why_not_depthwise, packed_size, pack, no_workspace<Conv2dParams>, run};
 
 }  // namespace pycnn::PYCNN_ISA_NS

@@ -21,14 +21,14 @@ void pack(const Conv2dParams& p, const float* w, float* packed) {
 
 // One vector of channels along rows of outputs.
 struct Walk {
-  const float* x;  // column 0 of the first row of inputs in the map under the first row of outputs
-  int64_t row;     // floats from one row of inputs to the next
-  Range taps;      // rows of that window that lie in the map
-  const float* w;  // [i][j][kLanes]
+  const Element* x;  // column 0 of the first row of inputs in the map under the first row of outputs
+  int64_t row;       // elements from one row of inputs to the next
+  Range taps;        // rows of that window that lie in the map
+  const float* w;    // [i][j][kLanes]
   const float* bias;
-  const float* residual;  // of column 0; or null
-  float* y;               // of column 0
-  int64_t left;           // channels from here on
+  const Element* residual;  // of column 0; or null
+  Element* y;               // of column 0
+  int64_t left;             // channels from here on
 };
 
 // A value that stays in its register: the compiler would load it again for every use.
@@ -69,7 +69,7 @@ struct Ring {
 };
 
 // Read in place of a column outside the map.
-alignas(64) constexpr float kZeros[kLanes] = {};
+alignas(64) constexpr Element kZeros[kLanes] = {};
 
 // kWhole: all rows of the windows lie in the map; else kOut, the rows of outputs, is 1. kTail: fewer than kLanes channels
 // are left.
@@ -77,7 +77,7 @@ template <int S, int kOut, bool kWhole, bool kTail>
 void walk(const Conv2dParams& p, const Walk& at) {
   using Sums = Ring<S>;
   const int64_t left = at.left;
-  const auto get = [&](const float* from)
+  const auto get = [&](const auto* from)
                        __attribute__((always_inline)) { return kTail ? load_first(from, left) : load(from); };
   const Vec bias = at.bias ? get(at.bias) : Vec{}, lo = broadcast(clamp_lo(p.act)), hi = broadcast(clamp_hi(p.act));
   Vec weights[kTaps], sums[kOut][Sums::kLive];
@@ -94,12 +94,12 @@ void walk(const Conv2dParams& p, const Walk& at) {
     for (int j = 0; j < K; ++j)
       if (Sums::has(t.value, j)) sums[r][Sums::sum(t.value, j)] += w[j] * v;
   };
-  const float* x = at.x - p.pw * p.ldx;
+  const Element* x = at.x - p.pw * p.ldx;
   int64_t x0 = -p.pw;
   const int64_t width = p.w, ldx = p.ldx, x_row = at.row;
   const auto pass = [&](auto t) __attribute__((always_inline)) {
     const bool in = static_cast<uint64_t>(x0) < static_cast<uint64_t>(width);
-    const float* from = in ? x : kZeros;
+    const Element* from = in ? x : kZeros;
     const int64_t row = in ? x_row : 0;
     ++x0, x += ldx;
     if constexpr (kWhole) {
@@ -125,8 +125,8 @@ void walk(const Conv2dParams& p, const Walk& at) {
   };
   until<0, K - 1>(pass);
 
-  float* y = at.y;
-  const float* residual = at.residual;
+  Element* y = at.y;
+  const Element* residual = at.residual;
   const int64_t y_row = p.ow * p.ldy, residual_row = p.ow * p.ldr, ldy = p.ldy, ldr = p.ldr;
   int64_t outputs = p.ow;
   const auto finish = [&](auto t) __attribute__((always_inline)) {
@@ -213,7 +213,7 @@ const char* why_not(const Conv2dParams& p, const Machine& m) {
 
 }  // namespace
 
-extern const Conv2dKernel conv2d_depthwise3x3{
-    "conv2d_depthwise3x3_f32_" PYCNN_ISA_SUFFIX, why_not, packed_size, pack, no_workspace<Conv2dParams>, run};
+extern const KernelOf<Conv2dParams> conv2d_depthwise3x3{
+    "conv2d_depthwise3x3_" PYCNN_KERNEL_SUFFIX, why_not, packed_size, pack, no_workspace<Conv2dParams>, run};
 
 }  // namespace pycnn::PYCNN_ISA_NS

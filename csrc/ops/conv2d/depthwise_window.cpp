@@ -23,8 +23,8 @@ void pack(const Conv2dParams& p, const float* w, float* packed) {
 
 struct Row {
   int64_t n, oy;
-  Range taps;      // rows of the window that lie in the map
-  const float* x;  // the map's row under the first of them, column 0
+  Range taps;        // rows of the window that lie in the map
+  const Element* x;  // the map's row under the first of them, column 0
 };
 
 // Outputs ox .. ox + count of a row, channels c .. c + left. Inside: all columns of all windows lie in the map, count is
@@ -33,14 +33,14 @@ template <int K, int S, bool kInside>
 void tile(const Conv2dParams& p, const Ptrs& ptrs, const Row& row, int64_t ox, int count, int64_t c, int64_t left) {
   constexpr int kColumns = (kPixels - 1) * S + K;
   const bool whole = kInside || left >= kLanes;
-  const auto get = [&](const float* at)
+  const auto get = [&](const auto* at)
                        __attribute__((always_inline)) { return whole ? load(at) : load_first(at, left); };
   const Vec bias = ptrs.bias ? get(ptrs.bias + c) : Vec{};
   Vec acc[kPixels];
 #pragma GCC unroll 8
   for (int q = 0; q < kPixels; ++q) acc[q] = bias;
   const int64_t x0 = ox * S - p.pw;
-  const float* line = row.x + x0 * p.ldx + c;
+  const Element* line = row.x + x0 * p.ldx + c;
   const float* w = ptrs.w + row.taps.begin * K * padded_c(p) + c;
   for (int64_t i = row.taps.begin; i < row.taps.end; ++i, line += p.w * p.ldx, w += K * padded_c(p)) {
     Vec x[kColumns];
@@ -55,8 +55,8 @@ void tile(const Conv2dParams& p, const Ptrs& ptrs, const Row& row, int64_t ox, i
   }
   // Copies: what a store may alias would be read again behind it.
   const int64_t pixel = (row.n * p.oh + row.oy) * p.ow + ox, ldy = p.ldy, ldr = p.ldr;
-  float* y = ptrs.y + pixel * ldy + c;
-  const float* residual = ptrs.residual ? ptrs.residual + pixel * ldr + c : nullptr;
+  Element* y = ptrs.y + pixel * ldy + c;
+  const Element* residual = ptrs.residual ? ptrs.residual + pixel * ldr + c : nullptr;
   const Vec lo = broadcast(clamp_lo(p.act)), hi = broadcast(clamp_hi(p.act));
 #pragma GCC unroll 8
   for (int q = 0; q < kPixels; ++q) {
@@ -121,7 +121,7 @@ const char* why_not(const Conv2dParams& p, const Machine& m) {
 
 }  // namespace
 
-extern const Conv2dKernel conv2d_depthwise_window{
-    "conv2d_depthwise_window_f32_" PYCNN_ISA_SUFFIX, why_not, packed_size, pack, no_workspace<Conv2dParams>, run};
+extern const KernelOf<Conv2dParams> conv2d_depthwise_window{
+    "conv2d_depthwise_window_" PYCNN_KERNEL_SUFFIX, why_not, packed_size, pack, no_workspace<Conv2dParams>, run};
 
 }  // namespace pycnn::PYCNN_ISA_NS

@@ -15,11 +15,12 @@ constexpr int64_t kTableBytes = 64 << 10;  // pointer table of a block, a worker
 // With no more than this part of the taps inside the map, tiles cut where their taps change win, on average this high.
 constexpr double kWorthSkipping = 0.85;
 constexpr int64_t kLowestTile = 3;
-constexpr int64_t kPointerBytes = sizeof(const float*), kPointerFloats = kPointerBytes / 4;
+constexpr int64_t kPointerBytes = sizeof(const Element*), kPointerFloats = kPointerBytes / 4;
+constexpr int64_t kElementBytes = sizeof(Element);
 
 // Pixels in a block: whole tiles, for half of L2 and a pointer table of kTableBytes.
 int64_t block_pixels(const Conv2dParams& p) {
-  const int64_t taps = p.kh * p.kw, pixel_bytes = 4 * p.c * p.sh * p.sw;
+  const int64_t taps = p.kh * p.kw, pixel_bytes = kElementBytes * p.c * p.sh * p.sw;
   int64_t block = machine().l2_bytes / 2 / pixel_bytes;
   const int64_t table = kTableBytes / (taps * kPointerBytes);
   if (block > table) block = table;
@@ -27,12 +28,15 @@ int64_t block_pixels(const Conv2dParams& p) {
   return block / kMaxRows * kMaxRows;
 }
 
+// Elements of a panel: of all its taps.
+int64_t panel(const Conv2dParams& p) { return panel_size(p.kh * p.kw, p.group_c()); }
+
 int64_t zero_floats(const Conv2dParams& p) { return (p.group_c() + 15) / 16 * 16; }
 
 // A tile: `rows` pixels from `pixel` on, and the taps that lie inside the map for any of them, tap t as bit t.
 struct Cut {
   int64_t pixel, rows;
-  const float** table;  // [taps][rows]
+  const Element** table;  // [taps][rows]
   uint64_t taps;
 };
 
@@ -78,19 +82,19 @@ int64_t workspace(const Conv2dParams& p, int workers) { return workers * worker_
 
 // Pointers of mr pixels from `pixel` on, for group channel c0: rows[tap * mr + r]. The pixels of one row of outputs at
 // once: at each tap those outside the map, those inside, a stride apart, those outside.
-void point(const Conv2dParams& p, const float* x, const float* zero, int64_t c0, int64_t pixel, int mr,
-           const float** rows) {
+void point(const Conv2dParams& p, const Element* x, const Element* zero, int64_t c0, int64_t pixel, int mr,
+           const Element** rows) {
   int64_t ox = pixel % p.ow, oy = pixel / p.ow % p.oh, n = pixel / (p.ow * p.oh);
   for (int64_t done = 0; done < mr;) {
     const int64_t count = p.ow - ox < mr - done ? p.ow - ox : mr - done;
-    const float** out = rows + done;
+    const Element** out = rows + done;
     for (int64_t i = 0; i < p.kh; ++i) {
       const int64_t y = oy * p.sh - p.ph + i * p.dh;
       const bool inside = y >= 0 && y < p.h;
-      const float* line = x + (n * p.h + y) * p.w * p.ldx + c0;
+      const Element* line = x + (n * p.h + y) * p.w * p.ldx + c0;
       for (int64_t j = 0; j < p.kw; ++j, out += mr) {
         const int64_t x0 = ox * p.sw - p.pw + j * p.dw;
-        const float* first = line + x0 * p.ldx;
+        const Element* first = line + x0 * p.ldx;
         int64_t r = 0, end = inside ? count : 0;
         for (; r < end && x0 + r * p.sw < 0; ++r) out[r] = zero;
         while (end > r && x0 + (end - 1) * p.sw >= p.w) --end;
@@ -104,8 +108,8 @@ void point(const Conv2dParams& p, const float* x, const float* zero, int64_t c0,
 }
 
 // Tiles of equal height for `size` pixels from `first` on: 49 pixels are 13 + 12 + 12 + 12, not 14 + 14 + 14 + 7.
-int64_t cut_evenly(const Conv2dParams& p, const float* x, const float* zero, int64_t c0, int64_t first, int64_t size,
-                   const float** table, Cut* cuts) {
+int64_t cut_evenly(const Conv2dParams& p, const Element* x, const Element* zero, int64_t c0, int64_t first,
+                   int64_t size, const Element** table, Cut* cuts) {
   const int tiles = static_cast<int>((size + kMaxRows - 1) / kMaxRows);
   for (int t = 0; t < tiles; ++t) {
     const Range r = share(size, {t, tiles});
@@ -116,8 +120,8 @@ int64_t cut_evenly(const Conv2dParams& p, const float* x, const float* zero, int
 }
 
 // Tiles in which every pixel has the same taps inside the map, and pointers to those alone.
-int64_t cut_by_taps(const Conv2dParams& p, const float* x, int64_t c0, int64_t first, int64_t size, const float** table,
-                    Cut* cuts) {
+int64_t cut_by_taps(const Conv2dParams& p, const Element* x, int64_t c0, int64_t first, int64_t size,
+                    const Element** table, Cut* cuts) {
   int64_t count = 0;
   for (int64_t pixel = first; pixel < first + size;) {
     const int64_t ox = pixel % p.ow, oy = pixel / p.ow % p.oh, n = pixel / (p.ow * p.oh);
@@ -135,7 +139,7 @@ int64_t cut_by_taps(const Conv2dParams& p, const float* x, int64_t c0, int64_t f
     for (int64_t i = 0; i < p.kh; ++i) {
       const int64_t y = oy * p.sh - p.ph + i * p.dh;
       if (y < 0 || y >= p.h) continue;
-      const float* line = x + (n * p.h + y) * p.w * p.ldx + c0;
+      const Element* line = x + (n * p.h + y) * p.w * p.ldx + c0;
       for (int64_t j = 0; j < p.kw; ++j) {
         if ((columns >> j & 1) == 0) continue;
         cut.taps |= uint64_t{1} << (i * p.kw + j);
@@ -166,7 +170,7 @@ int64_t list_bits(uint64_t bits, int* out) {
 Share split(const Conv2dParams& p, Worker worker) {
   const int64_t tiles = (p.pixels() + kMaxRows - 1) / kMaxRows, panels = group_panels(p);
   const int64_t weights = p.k * reduction(p);
-  const bool heavy_weights = weights > p.n * p.h * p.w * p.c && 4 * weights > machine().l2_bytes / 4 * 3;
+  const bool heavy_weights = weights > p.n * p.h * p.w * p.c && kElementBytes * weights > machine().l2_bytes / 4 * 3;
   if ((heavy_weights && panels >= 4 * worker.count) || tiles < worker.count) {
     const Range pairs = share((panels + 1) / 2, worker);
     const int64_t end = pairs.end * 2 < panels ? pairs.end * 2 : panels;
@@ -178,7 +182,7 @@ Share split(const Conv2dParams& p, Worker worker) {
 // Panels passed over one tile of pixels before the next tile. All of them while they fit L2 beside the pixels: outputs
 // are then written row by row; else as many as the registers hold.
 int64_t panels_at_once(const Conv2dParams& p, int rows, Range panels) {
-  const int64_t all = panels.end - panels.begin, bytes = all * reduction(p) * kLanes * 4;
+  const int64_t all = panels.end - panels.begin, bytes = all * panel(p) * kElementBytes;
   return bytes <= machine().l2_bytes / kWeightShare ? all : tile_width(rows, all);
 }
 
@@ -197,19 +201,20 @@ void run(const Conv2dParams& given, const Ptrs& ptrs, Worker worker) {
   if (mine.pixels.begin >= mine.pixels.end || mine.panels.begin >= mine.panels.end) return;
   const bool skips = skips_taps(p);
   const int64_t taps = p.kh * p.kw, cs = p.group_c(), ks = p.group_k(), block = block_pixels(p);
-  float* zero = ptrs.workspace + worker.id * worker_floats(p);
-  auto** table = reinterpret_cast<const float**>(zero + zero_floats(p));
+  float* const own = ptrs.workspace + worker.id * worker_floats(p);
+  auto* zero = reinterpret_cast<Element*>(own);
+  auto** table = reinterpret_cast<const Element**>(own + zero_floats(p));
   auto* cuts = reinterpret_cast<Cut*>(table + block * taps);
-  for (int64_t c = 0; c < cs; ++c) zero[c] = 0;
+  for (int64_t c = 0; c < cs; ++c) zero[c] = Element{};
 
   Tile tile{};
   int of_tap[64];
-  tile.taps = taps, tile.depth = cs, tile.panel = reduction(p) * kLanes, tile.live = skips ? of_tap : nullptr;
+  tile.taps = taps, tile.depth = cs, tile.panel = panel(p), tile.live = skips ? of_tap : nullptr;
   tile.ldr = p.ldr, tile.ldy = p.ldy, tile.n = ks;
   tile.lo = clamp_lo(p.act), tile.hi = clamp_hi(p.act);
   for (int64_t g = 0; g < p.groups; ++g) {
     tile.bias = ptrs.bias ? ptrs.bias + g * ks : nullptr;
-    tile.w = ptrs.w + g * group_panels(p) * tile.panel;
+    tile.w = packed_panels(ptrs.w) + g * group_panels(p) * tile.panel;
     for (int64_t first = mine.pixels.begin; first < mine.pixels.end; first += block) {
       const int64_t size = mine.pixels.end - first < block ? mine.pixels.end - first : block;
       const int64_t tiles = skips ? cut_by_taps(p, ptrs.x, g * cs, first, size, table, cuts)
@@ -230,10 +235,12 @@ void run(const Conv2dParams& given, const Ptrs& ptrs, Worker worker) {
   }
 }
 
-void pack(const Conv2dParams& p, const float* w, float* packed) { pack_panels(p, w, packed, false); }
+int64_t packed_size(const Conv2dParams& p) { return panel_floats(p, p.group_c()); }
+
+void pack(const Conv2dParams& p, const float* w, float* packed) { pack_panels(p, w, packed, p.group_c(), false); }
 
 const char* why_not(const Conv2dParams& p, const Machine& m) {
-  if (const char* reason = why_not_isa(kIsa, m)) return reason;
+  if (const char* reason = why_not_here(m)) return reason;
   if (p.x_nchw) return "needs an NHWC input";
   if (p.group_c() < kMinChannels) return "needs at least 8 input channels a group";
   return nullptr;
@@ -242,12 +249,12 @@ const char* why_not(const Conv2dParams& p, const Machine& m) {
 double cost(const Conv2dParams& p, int workers) {
   const double tiles = static_cast<double>(p.pixels()) * static_cast<double>(p.groups * group_panels(p));
   const double part = skips_taps(p) ? live_part(p) : 1;
-  return predicted(part * tiles * static_cast<double>(reduction(p)) / workers, static_cast<double>(panel_floats(p)));
+  return predicted(part * tiles * static_cast<double>(reduction(p)) / workers, static_cast<double>(packed_size(p)));
 }
 
 }  // namespace
 
-extern const Conv2dKernel conv2d_igemm{
-    "conv2d_igemm_f32_" PYCNN_ISA_SUFFIX, why_not, panel_floats, pack, workspace, run, cost};
+extern const KernelOf<Conv2dParams> conv2d_igemm{
+    "conv2d_igemm_" PYCNN_KERNEL_SUFFIX, why_not, packed_size, pack, workspace, run, cost};
 
 }  // namespace pycnn::PYCNN_ISA_NS

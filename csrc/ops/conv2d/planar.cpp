@@ -158,7 +158,7 @@ void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
 }
 
 const char* why_not(const Conv2dParams& p, const Machine& m) {
-  if (const char* reason = why_not_isa(kIsa, m)) return reason;
+  if (const char* reason = why_not_here(m)) return reason;
   if (p.groups != 1) return "needs groups == 1";
   if (p.sh != 1 || p.sw != 1) return "needs stride 1";
   if (p.k > kMostOutputs) return "needs at most half a vector of outputs";
@@ -168,7 +168,7 @@ const char* why_not(const Conv2dParams& p, const Machine& m) {
 
 }  // namespace
 
-extern const Conv2dKernel conv2d_planar{
-    "conv2d_planar_f32_" PYCNN_ISA_SUFFIX, why_not, packed_size, pack, workspace, run};
+extern const KernelOf<Conv2dParams> conv2d_planar{
+    "conv2d_planar_" PYCNN_KERNEL_SUFFIX, why_not, packed_size, pack, workspace, run};
 
 }  // namespace pycnn::PYCNN_ISA_NS

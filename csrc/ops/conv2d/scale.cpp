@@ -16,8 +16,8 @@ void pack(const Conv2dParams& p, const float* w, float* packed) {
 }
 
 struct Row {
-  const float *x, *residual;
-  float* y;
+  const Element *x, *residual;
+  Element* y;
 };
 
 // Channels c .. c + N * kLanes of one pixel.
@@ -61,7 +61,7 @@ void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
 }
 
 const char* why_not(const Conv2dParams& p, const Machine& m) {
-  if (const char* reason = why_not_isa(kIsa, m)) return reason;
+  if (const char* reason = why_not_here(m)) return reason;
   if (p.groups != p.c || p.k != p.c) return "needs groups == c == k";
   if (p.kh != 1 || p.kw != 1 || p.sh != 1 || p.sw != 1) return "needs a 1 x 1 window at stride 1";
   if (p.ph != 0 || p.pw != 0 || p.oh != p.h || p.ow != p.w) return "needs a map without padding";
@@ -71,7 +71,7 @@ const char* why_not(const Conv2dParams& p, const Machine& m) {
 
 }  // namespace
 
-extern const Conv2dKernel conv2d_scale{"conv2d_scale_f32_" PYCNN_ISA_SUFFIX, why_not, packed_size, pack,
-                                       no_workspace<Conv2dParams>,           run};
+extern const KernelOf<Conv2dParams> conv2d_scale{"conv2d_scale_" PYCNN_KERNEL_SUFFIX, why_not, packed_size, pack,
+                                                 no_workspace<Conv2dParams>,          run};
 
 }  // namespace pycnn::PYCNN_ISA_NS

@@ -147,10 +147,12 @@ void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
   }
 }
 
-void pack(const Conv2dParams& p, const float* w, float* packed) { pack_panels(p, w, packed, true); }
+int64_t packed_size(const Conv2dParams& p) { return panel_floats(p, p.kw); }
+
+void pack(const Conv2dParams& p, const float* w, float* packed) { pack_panels(p, w, packed, p.kw, true); }
 
 const char* why_not(const Conv2dParams& p, const Machine& m) {
-  if (const char* reason = why_not_isa(kIsa, m)) return reason;
+  if (const char* reason = why_not_here(m)) return reason;
   if (p.groups != 1) return "needs groups == 1";
   if (!p.x_nchw && p.c >= kMostChannels) return "needs fewer than 8 channels, or an NCHW input";
   if ((p.kw - 1) * p.dw + 1 <= p.sw) return "needs windows that overlap: else a copy is read once";
@@ -161,6 +163,7 @@ const char* why_not(const Conv2dParams& p, const Machine& m) {
 
 }  // namespace
 
-extern const Conv2dKernel conv2d_stem{"conv2d_stem_f32_" PYCNN_ISA_SUFFIX, why_not, panel_floats, pack, workspace, run};
+extern const KernelOf<Conv2dParams> conv2d_stem{
+    "conv2d_stem_" PYCNN_KERNEL_SUFFIX, why_not, packed_size, pack, workspace, run};
 
 }  // namespace pycnn::PYCNN_ISA_NS

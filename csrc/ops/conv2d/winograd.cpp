@@ -254,7 +254,7 @@ void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
 }
 
 const char* why_not(const Conv2dParams& p, const Machine& m) {
-  if (const char* reason = why_not_isa(kIsa, m)) return reason;
+  if (const char* reason = why_not_here(m)) return reason;
   if (p.exact) return "exact: products may not be re-associated";
   if (p.kh != 3 || p.kw != 3) return "needs a 3 x 3 kernel";
   if (p.sh != 1 || p.sw != 1 || p.dh != 1 || p.dw != 1) return "needs stride 1 and dilation 1";
@@ -284,9 +284,9 @@ double cost(const Conv2dParams& p, int workers) {
 
 }  // namespace
 
-extern const Conv2dKernel conv2d_winograd4{
-    "conv2d_winograd4_f32_" PYCNN_ISA_SUFFIX, why_not, packed_size<4>, pack<4>, workspace<4>, run<4>, cost<4>};
-extern const Conv2dKernel conv2d_winograd2{
-    "conv2d_winograd2_f32_" PYCNN_ISA_SUFFIX, why_not, packed_size<2>, pack<2>, workspace<2>, run<2>, cost<2>};
+extern const KernelOf<Conv2dParams> conv2d_winograd4{
+    "conv2d_winograd4_" PYCNN_KERNEL_SUFFIX, why_not, packed_size<4>, pack<4>, workspace<4>, run<4>, cost<4>};
+extern const KernelOf<Conv2dParams> conv2d_winograd2{
+    "conv2d_winograd2_" PYCNN_KERNEL_SUFFIX, why_not, packed_size<2>, pack<2>, workspace<2>, run<2>, cost<2>};
 
 }  // namespace pycnn::PYCNN_ISA_NS

@@ -11,7 +11,7 @@ namespace {
 using Params = ConvTranspose2dParams;
 
 constexpr int64_t kTableBytes = 64 << 10;  // pointer table of a block, a worker
-constexpr int64_t kPointerBytes = sizeof(const float*), kPointerFloats = kPointerBytes / 4;
+constexpr int64_t kPointerBytes = sizeof(const Element*), kPointerFloats = kPointerBytes / 4;
 
 bool in_phase(int64_t tap, int64_t dilation, int64_t place, int64_t padding, int64_t stride) {
   return (place + padding - tap * dilation) % stride == 0;
@@ -37,19 +37,23 @@ int64_t most_taps(const Params& p) {
 }
 
 int64_t group_panels(const Params& p) { return panels_of(p.group_k()); }
-int64_t packed_size(const Params& p) { return p.groups * group_panels(p) * p.kh * p.kw * p.group_c() * kLanes; }
+int64_t packed_size(const Params& p) {
+  return floats_of(p.groups * group_panels(p) * panel_size(p.kh * p.kw, p.group_c()));
+}
 
-// [phase u, v][group][panel][tap i, j of the phase][c][kLanes outputs, zero past the last].
+// [phase u, v][group][panel], each panel with the taps i, j of the phase.
 void pack(const Params& p, const float* w, float* packed) {
   const int64_t cs = p.group_c(), ks = p.group_k(), taps = p.kh * p.kw;
+  auto* to = reinterpret_cast<Element*>(packed);
   for (int64_t phase = 0; phase < p.sh * p.sw; ++phase)
     for (int64_t g = 0; g < p.groups; ++g)
       for (int64_t k0 = 0; k0 < ks; k0 += kLanes)
         for (int64_t tap = 0; tap < taps; ++tap) {
           if (!row_in_phase(p, tap / p.kw, phase / p.sw) || !column_in_phase(p, tap % p.kw, phase % p.sw)) continue;
-          for (int64_t c = g * cs; c < (g + 1) * cs; ++c)
-            for (int64_t lane = 0; lane < kLanes; ++lane)
-              *packed++ = k0 + lane < ks ? w[(c * ks + k0 + lane) * taps + tap] : 0.0f;
+          const auto weight = [&](int64_t, int64_t c, int64_t lane) __attribute__((always_inline)) {
+            return w[((g * cs + c) * ks + k0 + lane) * taps + tap];
+          };
+          pack_panel(1, cs, ks - k0, weight, to);
         }
 }
 
@@ -64,7 +68,7 @@ Grid grid(const Params& p) {
 }
 
 int64_t block_tiles(const Params& p, int64_t taps) {
-  int64_t block = machine().l2_bytes / 2 / (4 * p.c * kMaxRows);
+  int64_t block = machine().l2_bytes / 2 / (static_cast<int64_t>(sizeof(Element)) * p.c * kMaxRows);
   const int64_t table = kTableBytes / (taps * kMaxRows * kPointerBytes);
   if (block > table) block = table;
   return block < 2 ? 2 : block;
@@ -95,13 +99,13 @@ Pixels pixels_of(const Params& p, const Grid& all, int64_t tile, int64_t u, int6
 }
 
 // rows[tap * mr + r] for group channel c0; exact divisions, as only taps of the phase are asked for.
-void point(const Params& p, const float* x, const float* zero, int64_t c0, const Pixels& at, const float** rows) {
+void point(const Params& p, const Element* x, const Element* zero, int64_t c0, const Pixels& at, const Element** rows) {
   for (int64_t i = 0; i < p.kh; ++i) {
     const int64_t up = at.oy + p.ph - i * p.dh;
     if (up % p.sh != 0) continue;
     const int64_t y = up / p.sh;
     const bool inside = y >= 0 && y < p.h;
-    const float* line = inside ? x + (at.n * p.h + y) * p.w * p.ldx + c0 : zero;
+    const Element* line = inside ? x + (at.n * p.h + y) * p.w * p.ldx + c0 : zero;
     for (int64_t j = 0; j < p.kw; ++j) {
       const int64_t left = at.ox + p.pw - j * p.dw;
       if (left % p.sw != 0) continue;
@@ -117,8 +121,8 @@ struct Job {
   const Ptrs& ptrs;
   Grid all;
   Range tiles, panels;  // of this worker
-  const float* zero;
-  const float** table;
+  const Element* zero;
+  const Element** table;
 };
 
 // Tiles [first, last) of one phase and group, panel by panel.
@@ -150,17 +154,18 @@ void run(const Params& p, const Ptrs& ptrs, Worker worker) {
   if ((heavy_weights && panels >= 4 * worker.count) || tiles < worker.count)
     job.tiles = {0, tiles}, job.panels = share(panels, worker);
   if (job.tiles.begin >= job.tiles.end || job.panels.begin >= job.panels.end) return;
-  float* zero = ptrs.workspace + worker.id * worker_floats(p);
-  for (int64_t c = 0; c < cs; ++c) zero[c] = 0;
-  job.zero = zero, job.table = reinterpret_cast<const float**>(zero + zero_floats(p));
+  float* own = ptrs.workspace + worker.id * worker_floats(p);
+  auto* zero = reinterpret_cast<Element*>(own);
+  for (int64_t c = 0; c < cs; ++c) zero[c] = Element{};
+  job.zero = zero, job.table = reinterpret_cast<const Element**>(own + zero_floats(p));
 
   const int64_t block = block_tiles(p, most_taps(p));
   for (int64_t first = job.tiles.begin; first < job.tiles.end; first += block) {
     const int64_t last = first + block < job.tiles.end ? first + block : job.tiles.end;
-    const float* w = ptrs.w;
+    const Element* w = packed_panels(ptrs.w);
     for (int64_t phase = 0; phase < p.sh * p.sw; ++phase) {
       Tile tile{};
-      tile.taps = phase_taps(p, phase / p.sw, phase % p.sw), tile.depth = cs, tile.panel = tile.taps * cs * kLanes;
+      tile.taps = phase_taps(p, phase / p.sw, phase % p.sw), tile.depth = cs, tile.panel = panel_size(tile.taps, cs);
       tile.ldy = p.sw * p.ldy, tile.n = p.group_k();
       tile.lo = clamp_lo(p.act), tile.hi = clamp_hi(p.act);
       for (int64_t g = 0; g < p.groups; ++g, w += panels * tile.panel) {
@@ -171,11 +176,11 @@ void run(const Params& p, const Ptrs& ptrs, Worker worker) {
   }
 }
 
-const char* why_not(const Params&, const Machine& m) { return why_not_isa(kIsa, m); }
+const char* why_not(const Params&, const Machine& m) { return why_not_here(m); }
 
 }  // namespace
 
-extern const ConvTranspose2dKernel conv_transpose2d_phases{
-    "conv_transpose2d_phases_f32_" PYCNN_ISA_SUFFIX, why_not, packed_size, pack, workspace, run};
+extern const KernelOf<ConvTranspose2dParams> conv_transpose2d_phases{
+    "conv_transpose2d_phases_" PYCNN_KERNEL_SUFFIX, why_not, packed_size, pack, workspace, run};
 
 }  // namespace pycnn::PYCNN_ISA_NS

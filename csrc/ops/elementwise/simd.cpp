@@ -9,7 +9,7 @@ namespace {
 
 constexpr int64_t kPiece = 1024;  // floats: 8 KiB with the input
 
-void copy_clamped(const ElementwiseParams& p, const float* x, float* y, int64_t n) {
+void copy_clamped(const ElementwiseParams& p, const Element* x, Element* y, int64_t n) {
   const Vec lo = broadcast(clamp_lo(p.act)), hi = broadcast(clamp_hi(p.act));
   const auto clamp = [&](Vec v) __attribute__((always_inline)) { return at_most(at_least(v, lo), hi); };
   int64_t i = 0;
@@ -17,7 +17,7 @@ void copy_clamped(const ElementwiseParams& p, const float* x, float* y, int64_t 
   if (i < n) store_first(y + i, clamp(load_first(x + i, n - i)), n - i);
 }
 
-void row(const ElementwiseParams& p, const float* x, float* y, int64_t n) {
+void row(const ElementwiseParams& p, const Element* x, Element* y, int64_t n) {
   if (is_clamp(p.act)) return copy_clamped(p, x, y, n);
   for (int64_t i = 0; i < n; i += kPiece) {
     const int64_t size = n - i < kPiece ? n - i : kPiece;
@@ -38,12 +38,12 @@ void run(const ElementwiseParams& p, const Ptrs& ptrs, Worker worker) {
   for (int64_t i = rows.begin; i < rows.end; ++i) row(p, ptrs.x + i * p.ldx, ptrs.y + i * p.ldy, p.c);
 }
 
-const char* why_not(const ElementwiseParams&, const Machine& m) { return why_not_isa(kIsa, m); }
+const char* why_not(const ElementwiseParams&, const Machine& m) { return why_not_here(m); }
 
 }  // namespace
 
-extern const ElementwiseKernel elementwise_rows{
-    "elementwise_rows_f32_" PYCNN_ISA_SUFFIX, why_not, no_weights<ElementwiseParams>, pack_nothing<ElementwiseParams>,
-    no_workspace<ElementwiseParams>,          run};
+extern const KernelOf<ElementwiseParams> elementwise_rows{
+    "elementwise_rows_" PYCNN_KERNEL_SUFFIX, why_not, no_weights<ElementwiseParams>, pack_nothing<ElementwiseParams>,
+    no_workspace<ElementwiseParams>,         run};
 
 }  // namespace pycnn::PYCNN_ISA_NS

@@ -1,6 +1,6 @@
 // A block of channels at a time, over all pixels. Every channel has kChains sums over pixels i, i + kChains, ..., which
 // are joined pairwise: the additions overlap, and the order does not depend on the block or the worker.
-#include "base/simd/vec.h"
+#include "base/simd/element.h"
 #include "ops/global_pool/simd.h"
 
 namespace pycnn::PYCNN_ISA_NS {
@@ -11,7 +11,7 @@ constexpr int kVectors = kLanes == 16 ? 4 : 2;  // kVectors * kChains sums of 32
 constexpr int64_t kBlock = kVectors * kLanes;
 
 template <int NV, class Load>
-PYCNN_INLINE void mean(const GlobalPoolParams& p, const float* x, Load&& get, Vec (&out)[NV]) {
+PYCNN_INLINE void mean(const GlobalPoolParams& p, const Element* x, Load&& get, Vec (&out)[NV]) {
   Vec sum[kChains][NV];
 #pragma GCC unroll 4
   for (int i = 0; i < kChains; ++i)
@@ -34,8 +34,8 @@ PYCNN_INLINE void mean(const GlobalPoolParams& p, const float* x, Load&& get, Ve
 }
 
 // Channels 0 .. count <= kBlock of the image at x.
-void block(const GlobalPoolParams& p, const float* x, int64_t count, float* y) {
-  const auto whole = [](const float* at) __attribute__((always_inline)) { return load(at); };
+void block(const GlobalPoolParams& p, const Element* x, int64_t count, Element* y) {
+  const auto whole = [](const Element* at) __attribute__((always_inline)) { return load(at); };
   if (count == kBlock) {
     Vec out[kVectors];
     mean(p, x, whole, out);
@@ -50,7 +50,7 @@ void block(const GlobalPoolParams& p, const float* x, int64_t count, float* y) {
     store(y + k, out[0]);
   }
   if (k == count) return;
-  mean(p, x + k, [&](const float* at) __attribute__((always_inline)) { return load_first(at, count - k); }, out);
+  mean(p, x + k, [&](const Element* at) __attribute__((always_inline)) { return load_first(at, count - k); }, out);
   store_first(y + k, out[0], count - k);
 }
 
@@ -64,12 +64,12 @@ void run(const GlobalPoolParams& p, const Ptrs& ptrs, Worker worker) {
   }
 }
 
-const char* why_not(const GlobalPoolParams&, const Machine& m) { return why_not_isa(kIsa, m); }
+const char* why_not(const GlobalPoolParams&, const Machine& m) { return why_not_here(m); }
 
 }  // namespace
 
-extern const GlobalPoolKernel global_pool_mean{
-    "global_pool_mean_f32_" PYCNN_ISA_SUFFIX, why_not, no_weights<GlobalPoolParams>, pack_nothing<GlobalPoolParams>,
-    no_workspace<GlobalPoolParams>,           run};
+extern const KernelOf<GlobalPoolParams> global_pool_mean{
+    "global_pool_mean_" PYCNN_KERNEL_SUFFIX, why_not, no_weights<GlobalPoolParams>, pack_nothing<GlobalPoolParams>,
+    no_workspace<GlobalPoolParams>,          run};
 
 }  // namespace pycnn::PYCNN_ISA_NS

@@ -17,7 +17,7 @@ int64_t padded(int64_t c) { return panels_of(c) * kLanes; }
 // mean and squared deviations of a vector of channels over `count` pixels, merged with those of `done` pixels before
 // (Chan, Golub, LeVeque 1979).
 template <class Load>
-PYCNN_INLINE void merge(const float* x, int64_t ld, int64_t count, int64_t done, float* mean, float* squares,
+PYCNN_INLINE void merge(const Element* x, int64_t ld, int64_t count, int64_t done, float* mean, float* squares,
                         Load get) {
   const auto total = [&](auto f) __attribute__((always_inline)) {
     Vec sums[4] = {};
@@ -39,19 +39,19 @@ PYCNN_INLINE void merge(const float* x, int64_t ld, int64_t count, int64_t done,
   store(squares, load(squares) + inner + delta * delta * (static_cast<float>(done) * part));
 }
 
-void channel_statistics(const float* x, int64_t ld, int64_t pixels, int64_t c, float* mean, float* squares) {
+void channel_statistics(const Element* x, int64_t ld, int64_t pixels, int64_t c, float* mean, float* squares) {
   for (int64_t i = 0; i < padded(c); ++i) mean[i] = squares[i] = 0;
   for (int64_t done = 0; done < pixels; done += kBlock) {
     const int64_t count = pixels - done < kBlock ? pixels - done : kBlock;
-    const float* block = x + done * ld;
+    const Element* block = x + done * ld;
     int64_t i = 0;
     for (; i + kLanes <= c; i += kLanes)
       merge(block + i, ld, count, done, mean + i, squares + i,
-            [](const float* p) __attribute__((always_inline)) { return load(p); });
+            [](const Element* p) __attribute__((always_inline)) { return load(p); });
     const int64_t rest = c - i;
     if (rest > 0)
       merge(block + i, ld, count, done, mean + i, squares + i,
-            [rest](const float* p) __attribute__((always_inline)) { return load_first(p, rest); });
+            [rest](const Element* p) __attribute__((always_inline)) { return load_first(p, rest); });
   }
 }
 
@@ -76,8 +76,8 @@ PYCNN_INLINE Vec normalised(Vec x, Vec mean, Vec factor, Vec shift, Vec lo, Vec 
   return at_most(at_least((x - mean) * factor + shift, lo), hi);
 }
 
-void normalise(const float* x, const float* mean, const float* factor, const float* shift, float* y, int64_t c, Vec lo,
-               Vec hi) {
+void normalise(const Element* x, const float* mean, const float* factor, const float* shift, Element* y, int64_t c,
+               Vec lo, Vec hi) {
   int64_t i = 0;
   for (; i + kLanes <= c; i += kLanes)
     store(y + i, normalised(load(x + i), load(mean + i), load(factor + i), load(shift + i), lo, hi));
@@ -91,8 +91,8 @@ void normalise(const float* x, const float* mean, const float* factor, const flo
 void image(const GroupNormParams& p, const Ptrs& ptrs, int64_t n, int64_t first, int64_t c, Range pixels,
            float* scratch) {
   float *mean = scratch, *factor = mean + padded(p.c), *shift = factor + padded(p.c);
-  const float* x = ptrs.x + n * p.pixels * p.ldx + first;
-  float* y = ptrs.y + n * p.pixels * p.ldy + first;
+  const Element* x = ptrs.x + n * p.pixels * p.ldx + first;
+  Element* y = ptrs.y + n * p.pixels * p.ldy + first;
   channel_statistics(x, p.ldx, p.pixels, c, mean, factor);
   group_statistics(p, ptrs.w ? ptrs.w + first : nullptr, c, mean, factor);
   for (int64_t i = 0; i < c; ++i) shift[i] = ptrs.bias ? ptrs.bias[first + i] : 0.0f;
@@ -120,12 +120,12 @@ void run(const GroupNormParams& p, const Ptrs& ptrs, Worker worker) {
 }
 
 const char* why_not(const GroupNormParams& p, const Machine& m) {
-  return p.planar ? "channels are not adjacent" : why_not_isa(kIsa, m);
+  return p.planar ? "channels are not adjacent" : why_not_here(m);
 }
 
 }  // namespace
 
-extern const GroupNormKernel group_norm_maps{
-    "group_norm_maps_f32_" PYCNN_ISA_SUFFIX, why_not, group_norm_packed_size, group_norm_pack, workspace, run};
+extern const KernelOf<GroupNormParams> group_norm_maps{
+    "group_norm_maps_" PYCNN_KERNEL_SUFFIX, why_not, group_norm_packed_size, group_norm_pack, workspace, run};
 
 }  // namespace pycnn::PYCNN_ISA_NS

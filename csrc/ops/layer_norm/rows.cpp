@@ -8,7 +8,7 @@
 namespace pycnn::PYCNN_ISA_NS {
 namespace {
 
-void row(const LayerNormParams& p, const Ptrs& ptrs, const float* x, float* y) {
+void row(const LayerNormParams& p, const Ptrs& ptrs, const Element* x, Element* y) {
   const float count = static_cast<float>(p.c);
   const float mean = mean_row(x, p.c);
   const float var = sum_row(x, p.c, [mean](Vec v) __attribute__((always_inline)) { return (v - mean) * (v - mean); });
@@ -34,12 +34,12 @@ void run(const LayerNormParams& p, const Ptrs& ptrs, Worker worker) {
   for (int64_t i = rows.begin; i < rows.end; ++i) row(p, ptrs, ptrs.x + i * p.ldx, ptrs.y + i * p.ldy);
 }
 
-const char* why_not(const LayerNormParams&, const Machine& m) { return why_not_isa(kIsa, m); }
+const char* why_not(const LayerNormParams&, const Machine& m) { return why_not_here(m); }
 
 }  // namespace
 
-extern const LayerNormKernel layer_norm_rows{
-    "layer_norm_rows_f32_" PYCNN_ISA_SUFFIX, why_not, layer_norm_packed_size, layer_norm_pack,
-    no_workspace<LayerNormParams>,           run};
+extern const KernelOf<LayerNormParams> layer_norm_rows{
+    "layer_norm_rows_" PYCNN_KERNEL_SUFFIX, why_not, layer_norm_packed_size, layer_norm_pack,
+    no_workspace<LayerNormParams>,          run};
 
 }  // namespace pycnn::PYCNN_ISA_NS

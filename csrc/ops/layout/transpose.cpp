@@ -24,15 +24,15 @@ void run(const LayoutParams& p, const Ptrs& ptrs, Worker worker) {
   }
 }
 
-const char* why_not(const LayoutParams&, const Machine& m) { return why_not_isa(kIsa, m); }
+const char* why_not(const LayoutParams&, const Machine& m) { return why_not_here(m); }
 
 }  // namespace
 
-extern const LayoutKernel layout_transpose{"layout_transpose_f32_" PYCNN_ISA_SUFFIX,
-                                           why_not,
-                                           no_weights<LayoutParams>,
-                                           pack_nothing<LayoutParams>,
-                                           no_workspace<LayoutParams>,
-                                           run};
+extern const KernelOf<LayoutParams> layout_transpose{"layout_transpose_" PYCNN_KERNEL_SUFFIX,
+                                                     why_not,
+                                                     no_weights<LayoutParams>,
+                                                     pack_nothing<LayoutParams>,
+                                                     no_workspace<LayoutParams>,
+                                                     run};
 
 }  // namespace pycnn::PYCNN_ISA_NS

@@ -6,12 +6,15 @@
 namespace pycnn::PYCNN_ISA_NS {
 namespace {
 
-int64_t packed_size(const LinearParams& p) { return panels_of(p.k) * p.c * kLanes; }
+int64_t packed_size(const LinearParams& p) { return floats_of(panels_of(p.k) * panel_size(1, p.c)); }
 
 void pack(const LinearParams& p, const float* w, float* packed) {
-  for (int64_t k0 = 0; k0 < p.k; k0 += kLanes)
-    for (int64_t c = 0; c < p.c; ++c)
-      for (int64_t lane = 0; lane < kLanes; ++lane) *packed++ = k0 + lane < p.k ? w[(k0 + lane) * p.c + c] : 0.0f;
+  auto* to = reinterpret_cast<Element*>(packed);
+  for (int64_t k0 = 0; k0 < p.k; k0 += kLanes) {
+    const auto weight = [&](int64_t, int64_t c, int64_t lane)
+                            __attribute__((always_inline)) { return w[(k0 + lane) * p.c + c]; };
+    pack_panel(1, p.c, p.k - k0, weight, to);
+  }
 }
 
 void run(const LinearParams& p, const Ptrs& ptrs, Worker worker) {
@@ -21,13 +24,14 @@ void run(const LinearParams& p, const Ptrs& ptrs, Worker worker) {
   const int64_t total = rows.end - rows.begin, tiles = (total + kMaxRows - 1) / kMaxRows;
   if (panels.begin >= panels.end) return;
   Tile tile{};
-  tile.taps = 1, tile.depth = p.c, tile.panel = p.c * kLanes, tile.w = ptrs.w, tile.bias = ptrs.bias;
+  tile.taps = 1, tile.depth = p.c, tile.panel = panel_size(1, p.c), tile.w = packed_panels(ptrs.w),
+  tile.bias = ptrs.bias;
   tile.ldr = p.ldr, tile.ldy = p.ldy, tile.n = p.k;
   tile.lo = clamp_lo(p.act), tile.hi = clamp_hi(p.act);
   for (int64_t t = 0; t < tiles; ++t) {
     const int64_t first = rows.begin + total * t / tiles;
     const int mr = static_cast<int>(rows.begin + total * (t + 1) / tiles - first);
-    const float* pointers[kMaxRows];
+    const Element* pointers[kMaxRows];
     for (int r = 0; r < mr; ++r) pointers[r] = ptrs.x + (first + r) * p.ldx;
     tile.rows = pointers;
     tile.y = ptrs.y + first * p.ldy;
@@ -36,11 +40,11 @@ void run(const LinearParams& p, const Ptrs& ptrs, Worker worker) {
   }
 }
 
-const char* why_not(const LinearParams&, const Machine& m) { return why_not_isa(kIsa, m); }
+const char* why_not(const LinearParams&, const Machine& m) { return why_not_here(m); }
 
 }  // namespace
 
-extern const LinearKernel linear_gemm{"linear_gemm_f32_" PYCNN_ISA_SUFFIX, why_not, packed_size, pack,
-                                      no_workspace<LinearParams>,          run};
+extern const KernelOf<LinearParams> linear_gemm{"linear_gemm_" PYCNN_KERNEL_SUFFIX, why_not, packed_size, pack,
+                                                no_workspace<LinearParams>,         run};
 
 }  // namespace pycnn::PYCNN_ISA_NS

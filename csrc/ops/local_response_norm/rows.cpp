@@ -25,7 +25,7 @@ Vec power(Vec x, float beta) {
   return y;
 }
 
-void row(const LocalResponseNormParams& p, const float* x, float* y, float* squares) {
+void row(const LocalResponseNormParams& p, const Element* x, Element* y, float* squares) {
   const int64_t before = p.size / 2;
   float* inside = squares + before;
   int64_t i = 0;
@@ -54,15 +54,12 @@ void run(const LocalResponseNormParams& p, const Ptrs& ptrs, Worker worker) {
   for (int64_t i = rows.begin; i < rows.end; ++i) row(p, ptrs.x + i * p.ldx, ptrs.y + i * p.ldy, squares);
 }
 
-const char* why_not(const LocalResponseNormParams&, const Machine& m) { return why_not_isa(kIsa, m); }
+const char* why_not(const LocalResponseNormParams&, const Machine& m) { return why_not_here(m); }
 
 }  // namespace
 
-extern const LocalResponseNormKernel local_response_norm_rows{"local_response_norm_rows_f32_" PYCNN_ISA_SUFFIX,
-                                                              why_not,
-                                                              no_weights<LocalResponseNormParams>,
-                                                              pack_nothing<LocalResponseNormParams>,
-                                                              workspace,
-                                                              run};
+extern const KernelOf<LocalResponseNormParams> local_response_norm_rows{
+    "local_response_norm_rows_" PYCNN_KERNEL_SUFFIX, why_not,   no_weights<LocalResponseNormParams>,
+    pack_nothing<LocalResponseNormParams>,           workspace, run};
 
 }  // namespace pycnn::PYCNN_ISA_NS

@@ -1,5 +1,5 @@
 // A block of kRows x all of axis 7 at a time: rows of whole vectors where both sides are adjacent along axis 7, tiles of
-// vectors where x is adjacent along axis 6, pairs of vectors interleaved where axis 7 has two entries; else float by float.
+// vectors where x is adjacent along axis 6, pairs of vectors interleaved where axis 7 has two entries; else one by one.
 #include "base/simd/transpose.h"
 #include "ops/rearrange/simd.h"
 
@@ -9,14 +9,14 @@ namespace {
 constexpr int64_t kRows = 256;
 constexpr int64_t kTile = 16;
 
-void copy_row(const float* x, float* y, int64_t count) {
+void copy_row(const Element* x, Element* y, int64_t count) {
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) store(y + i, load(x + i));
   if (i < count) store_first(y + i, load_first(x + i, count - i), count - i);
 }
 
 // y[2 * i + j] = x[i + j * ldx], j < 2.
-void interleave(const float* x, int64_t ldx, float* y, int64_t count) {
+void interleave(const Element* x, int64_t ldx, Element* y, int64_t count) {
   IVec low, high;
 #pragma GCC unroll 16
   for (int lane = 0; lane < kLanes; ++lane) {
@@ -32,7 +32,7 @@ void interleave(const float* x, int64_t ldx, float* y, int64_t count) {
   for (; i < count; ++i) y[2 * i] = x[i], y[2 * i + 1] = x[ldx + i];
 }
 
-void copy_block(const RearrangeParams& p, const float* x, float* y, int64_t rows) {
+void copy_block(const RearrangeParams& p, const Element* x, Element* y, int64_t rows) {
   const int64_t x6 = p.x[6], x7 = p.x[7], y6 = p.y[6], y7 = p.y[7], columns = p.size[7];
   if (x7 == 1 && y7 == 1) {
     for (int64_t i = 0; i < rows; ++i) copy_row(x + i * x6, y + i * y6, columns);
@@ -57,15 +57,15 @@ void run(const RearrangeParams& p, const Ptrs& ptrs, Worker worker) {
   }
 }
 
-const char* why_not(const RearrangeParams&, const Machine& m) { return why_not_isa(kIsa, m); }
+const char* why_not(const RearrangeParams&, const Machine& m) { return why_not_here(m); }
 
 }  // namespace
 
-extern const RearrangeKernel rearrange_strided{"rearrange_strided_f32_" PYCNN_ISA_SUFFIX,
-                                               why_not,
-                                               no_weights<RearrangeParams>,
-                                               pack_nothing<RearrangeParams>,
-                                               no_workspace<RearrangeParams>,
-                                               run};
+extern const KernelOf<RearrangeParams> rearrange_strided{"rearrange_strided_" PYCNN_KERNEL_SUFFIX,
+                                                         why_not,
+                                                         no_weights<RearrangeParams>,
+                                                         pack_nothing<RearrangeParams>,
+                                                         no_workspace<RearrangeParams>,
+                                                         run};
 
 }  // namespace pycnn::PYCNN_ISA_NS

@@ -1,12 +1,12 @@
 // A row of outputs at a time, vectors over channels.
-#include "base/simd/vec.h"
+#include "base/simd/element.h"
 #include "ops/upsample/simd.h"
 
 namespace pycnn::PYCNN_ISA_NS {
 namespace {
 
 // y[0 .. c) = x[0 .. c)
-PYCNN_INLINE void copy(const float* x, float* y, int64_t c) {
+PYCNN_INLINE void copy(const Element* x, Element* y, int64_t c) {
   int64_t k = 0;
   for (; k + kLanes <= c; k += kLanes) store(y + k, load(x + k));
   if (k < c) store_first(y + k, load_first(x + k, c - k), c - k);
@@ -14,11 +14,11 @@ PYCNN_INLINE void copy(const float* x, float* y, int64_t c) {
 
 // The four pixels around a source position and their weights.
 struct Quad {
-  const float* x[4];
+  const Element* x[4];
   float weight[4];
 };
 
-PYCNN_INLINE void blend(const Quad& q, float* y, int64_t c) {
+PYCNN_INLINE void blend(const Quad& q, Element* y, int64_t c) {
   Vec weight[4];
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) weight[i] = broadcast(q.weight[i]);
@@ -57,16 +57,16 @@ void find(const UpsampleParams& p, int64_t begin, Columns& columns) {
   }
 }
 
-void nearest_row(const UpsampleParams& p, const Columns& columns, const float* x, int64_t oy, float* y) {
+void nearest_row(const UpsampleParams& p, const Columns& columns, const Element* x, int64_t oy, Element* y) {
   const float step = static_cast<float>(upsample_step(p.mode, p.h, p.oh, p.factor_h));
-  const float* row = x + upsample_nearest(oy, p.h, step) * p.w * p.ldx;
+  const Element* row = x + upsample_nearest(oy, p.h, step) * p.w * p.ldx;
   for (int64_t i = 0; i < columns.end - columns.begin; ++i, y += p.ldy) copy(row + columns.taps[i].low, y, p.c);
 }
 
-void bilinear_row(const UpsampleParams& p, const Columns& columns, const float* x, int64_t oy, float* y) {
+void bilinear_row(const UpsampleParams& p, const Columns& columns, const Element* x, int64_t oy, Element* y) {
   const UpsampleTap v = upsample_tap(p.mode, oy, p.h, upsample_step(p.mode, p.h, p.oh, p.factor_h));
-  const float* top = x + v.low * p.w * p.ldx;
-  const float* bottom = x + v.high * p.w * p.ldx;
+  const Element* top = x + v.low * p.w * p.ldx;
+  const Element* bottom = x + v.high * p.w * p.ldx;
   const float above = 1 - v.weight;
   for (int64_t i = 0; i < columns.end - columns.begin; ++i, y += p.ldy) {
     const UpsampleTap u = columns.taps[i];
@@ -85,8 +85,8 @@ void run(const UpsampleParams& p, const Ptrs& ptrs, Worker worker) {
   for (int64_t begin = 0; begin < p.ow; begin += kColumns) {
     find(p, begin, columns);
     for (int64_t row = rows.begin; row < rows.end; ++row) {
-      const float* x = ptrs.x + row / p.oh * p.h * p.w * p.ldx;
-      float* y = ptrs.y + (row * p.ow + begin) * p.ldy;
+      const Element* x = ptrs.x + row / p.oh * p.h * p.w * p.ldx;
+      Element* y = ptrs.y + (row * p.ow + begin) * p.ldy;
       if (p.mode == UpsampleMode::kNearest)
         nearest_row(p, columns, x, row % p.oh, y);
       else
@@ -95,12 +95,12 @@ void run(const UpsampleParams& p, const Ptrs& ptrs, Worker worker) {
   }
 }
 
-const char* why_not(const UpsampleParams&, const Machine& m) { return why_not_isa(kIsa, m); }
+const char* why_not(const UpsampleParams&, const Machine& m) { return why_not_here(m); }
 
 }  // namespace
 
-extern const UpsampleKernel upsample_rows{
-    "upsample_rows_f32_" PYCNN_ISA_SUFFIX, why_not, no_weights<UpsampleParams>, pack_nothing<UpsampleParams>,
-    no_workspace<UpsampleParams>,          run};
+extern const KernelOf<UpsampleParams> upsample_rows{"upsample_rows_" PYCNN_KERNEL_SUFFIX, why_not,
+                                                    no_weights<UpsampleParams>,           pack_nothing<UpsampleParams>,
+                                                    no_workspace<UpsampleParams>,         run};
 
 }  // namespace pycnn::PYCNN_ISA_NS

@@ -1,0 +1,168 @@
+#include "runtime/bf16_kernels.h"
+
+#if defined(__x86_64__)
+
+// A list of the named kernels, those of AVX-512 first.
+#define PYCNN_DECLARE(Params, kernel)       \
+  namespace isa_avx512_bf16 {               \
+  extern const Kernel<Params, Bf16> kernel; \
+  }                                         \
+  namespace isa_avx2_bf16 {                 \
+  extern const Kernel<Params, Bf16> kernel; \
+  }
+
+namespace pycnn {
+PYCNN_DECLARE(Conv2dParams, conv2d_scale)
+PYCNN_DECLARE(Conv2dParams, conv2d_depthwise3x3)
+PYCNN_DECLARE(Conv2dParams, conv2d_depthwise_window)
+PYCNN_DECLARE(Conv2dParams, conv2d_depthwise)
+PYCNN_DECLARE(Conv2dParams, conv2d_igemm)
+PYCNN_DECLARE(Conv2dParams, conv2d_patch)
+PYCNN_DECLARE(ConvTranspose2dParams, conv_transpose2d_phases)
+PYCNN_DECLARE(LinearParams, linear_gemm)
+PYCNN_DECLARE(Pool2dParams, pool2d_window)
+PYCNN_DECLARE(GlobalPoolParams, global_pool_mean)
+PYCNN_DECLARE(AddActParams, add_act_rows)
+PYCNN_DECLARE(ArithParams, arith_rows)
+PYCNN_DECLARE(ElementwiseParams, elementwise_rows)
+PYCNN_DECLARE(ConcatParams, concat_copy)
+PYCNN_DECLARE(UpsampleParams, upsample_rows)
+PYCNN_DECLARE(LayerNormParams, layer_norm_rows)
+PYCNN_DECLARE(GroupNormParams, group_norm_maps)
+PYCNN_DECLARE(GroupNormParams, group_norm_planar)
+PYCNN_DECLARE(LocalResponseNormParams, local_response_norm_rows)
+PYCNN_DECLARE(SoftmaxParams, softmax_rows)
+PYCNN_DECLARE(LayoutParams, layout_transpose)
+PYCNN_DECLARE(RearrangeParams, rearrange_strided)
+}  // namespace pycnn
+
+#undef PYCNN_DECLARE
+#endif
+
+namespace pycnn::bf16 {
+
+#if defined(__x86_64__)
+
+KernelList<Conv2dParams, Bf16> conv2d_kernels() {
+  static const Kernel<Conv2dParams, Bf16>* const list[] = {&isa_avx512_bf16::conv2d_scale,
+                                                           &isa_avx512_bf16::conv2d_depthwise3x3,
+                                                           &isa_avx512_bf16::conv2d_depthwise_window,
+                                                           &isa_avx512_bf16::conv2d_depthwise,
+                                                           &isa_avx512_bf16::conv2d_igemm,
+                                                           &isa_avx512_bf16::conv2d_patch,
+                                                           &isa_avx2_bf16::conv2d_scale,
+                                                           &isa_avx2_bf16::conv2d_depthwise3x3,
+                                                           &isa_avx2_bf16::conv2d_depthwise_window,
+                                                           &isa_avx2_bf16::conv2d_depthwise,
+                                                           &isa_avx2_bf16::conv2d_igemm,
+                                                           &isa_avx2_bf16::conv2d_patch};
+  return {list, sizeof list / sizeof *list};
+}
+
+KernelList<ConvTranspose2dParams, Bf16> conv_transpose2d_kernels() {
+  static const Kernel<ConvTranspose2dParams, Bf16>* const list[] = {&isa_avx512_bf16::conv_transpose2d_phases,
+                                                                    &isa_avx2_bf16::conv_transpose2d_phases};
+  return {list, sizeof list / sizeof *list};
+}
+
+KernelList<LinearParams, Bf16> linear_kernels() {
+  static const Kernel<LinearParams, Bf16>* const list[] = {&isa_avx512_bf16::linear_gemm, &isa_avx2_bf16::linear_gemm};
+  return {list, sizeof list / sizeof *list};
+}
+
+KernelList<Pool2dParams, Bf16> pool2d_kernels() {
+  static const Kernel<Pool2dParams, Bf16>* const list[] = {&isa_avx512_bf16::pool2d_window,
+                                                           &isa_avx2_bf16::pool2d_window};
+  return {list, sizeof list / sizeof *list};
+}
+
+KernelList<GlobalPoolParams, Bf16> global_pool_kernels() {
+  static const Kernel<GlobalPoolParams, Bf16>* const list[] = {&isa_avx512_bf16::global_pool_mean,
+                                                               &isa_avx2_bf16::global_pool_mean};
+  return {list, sizeof list / sizeof *list};
+}
+
+KernelList<AddActParams, Bf16> add_act_kernels() {
+  static const Kernel<AddActParams, Bf16>* const list[] = {&isa_avx512_bf16::add_act_rows,
+                                                           &isa_avx2_bf16::add_act_rows};
+  return {list, sizeof list / sizeof *list};
+}
+
+KernelList<ArithParams, Bf16> arith_kernels() {
+  static const Kernel<ArithParams, Bf16>* const list[] = {&isa_avx512_bf16::arith_rows, &isa_avx2_bf16::arith_rows};
+  return {list, sizeof list / sizeof *list};
+}
+
+KernelList<ElementwiseParams, Bf16> elementwise_kernels() {
+  static const Kernel<ElementwiseParams, Bf16>* const list[] = {&isa_avx512_bf16::elementwise_rows,
+                                                                &isa_avx2_bf16::elementwise_rows};
+  return {list, sizeof list / sizeof *list};
+}
+
+KernelList<ConcatParams, Bf16> concat_kernels() {
+  static const Kernel<ConcatParams, Bf16>* const list[] = {&isa_avx512_bf16::concat_copy, &isa_avx2_bf16::concat_copy};
+  return {list, sizeof list / sizeof *list};
+}
+
+KernelList<UpsampleParams, Bf16> upsample_kernels() {
+  static const Kernel<UpsampleParams, Bf16>* const list[] = {&isa_avx512_bf16::upsample_rows,
+                                                             &isa_avx2_bf16::upsample_rows};
+  return {list, sizeof list / sizeof *list};
+}
+
+KernelList<LayerNormParams, Bf16> layer_norm_kernels() {
+  static const Kernel<LayerNormParams, Bf16>* const list[] = {&isa_avx512_bf16::layer_norm_rows,
+                                                              &isa_avx2_bf16::layer_norm_rows};
+  return {list, sizeof list / sizeof *list};
+}
+
+KernelList<GroupNormParams, Bf16> group_norm_kernels() {
+  static const Kernel<GroupNormParams, Bf16>* const list[] = {
+      &isa_avx512_bf16::group_norm_maps, &isa_avx512_bf16::group_norm_planar, &isa_avx2_bf16::group_norm_maps,
+      &isa_avx2_bf16::group_norm_planar};
+  return {list, sizeof list / sizeof *list};
+}
+
+KernelList<LocalResponseNormParams, Bf16> local_response_norm_kernels() {
+  static const Kernel<LocalResponseNormParams, Bf16>* const list[] = {&isa_avx512_bf16::local_response_norm_rows,
+                                                                      &isa_avx2_bf16::local_response_norm_rows};
+  return {list, sizeof list / sizeof *list};
+}
+
+KernelList<SoftmaxParams, Bf16> softmax_kernels() {
+  static const Kernel<SoftmaxParams, Bf16>* const list[] = {&isa_avx512_bf16::softmax_rows,
+                                                            &isa_avx2_bf16::softmax_rows};
+  return {list, sizeof list / sizeof *list};
+}
+
+KernelList<LayoutParams, Bf16> layout_kernels() {
+  static const Kernel<LayoutParams, Bf16>* const list[] = {&isa_avx512_bf16::layout_transpose,
+                                                           &isa_avx2_bf16::layout_transpose};
+  return {list, sizeof list / sizeof *list};
+}
+
+KernelList<RearrangeParams, Bf16> rearrange_kernels() {
+  static const Kernel<RearrangeParams, Bf16>* const list[] = {&isa_avx512_bf16::rearrange_strided,
+                                                              &isa_avx2_bf16::rearrange_strided};
+  return {list, sizeof list / sizeof *list};
+}
+#else
+KernelList<Conv2dParams, Bf16> conv2d_kernels() { return {nullptr, 0}; }
+KernelList<ConvTranspose2dParams, Bf16> conv_transpose2d_kernels() { return {nullptr, 0}; }
+KernelList<LinearParams, Bf16> linear_kernels() { return {nullptr, 0}; }
+KernelList<Pool2dParams, Bf16> pool2d_kernels() { return {nullptr, 0}; }
+KernelList<GlobalPoolParams, Bf16> global_pool_kernels() { return {nullptr, 0}; }
+KernelList<AddActParams, Bf16> add_act_kernels() { return {nullptr, 0}; }
+KernelList<ArithParams, Bf16> arith_kernels() { return {nullptr, 0}; }
+KernelList<ElementwiseParams, Bf16> elementwise_kernels() { return {nullptr, 0}; }
+KernelList<ConcatParams, Bf16> concat_kernels() { return {nullptr, 0}; }
+KernelList<UpsampleParams, Bf16> upsample_kernels() { return {nullptr, 0}; }
+KernelList<LayerNormParams, Bf16> layer_norm_kernels() { return {nullptr, 0}; }
+KernelList<GroupNormParams, Bf16> group_norm_kernels() { return {nullptr, 0}; }
+KernelList<LocalResponseNormParams, Bf16> local_response_norm_kernels() { return {nullptr, 0}; }
+KernelList<SoftmaxParams, Bf16> softmax_kernels() { return {nullptr, 0}; }
+KernelList<LayoutParams, Bf16> layout_kernels() { return {nullptr, 0}; }
+KernelList<RearrangeParams, Bf16> rearrange_kernels() { return {nullptr, 0}; }
+#endif
+
+}  // namespace pycnn::bf16
