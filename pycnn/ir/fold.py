@@ -1,4 +1,4 @@
-"""Batch norm and scales folded into the weight before them, in fp64, rounded to fp32 once."""
+"""Batch norm and scales folded into the weight before them, in fp64, rounded once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def folded_weight(
     [c, k/groups, kh, kw], linear [k, c], bias [k].
 
     Without norms they are the live tensors (viewed as `weight_shape` where set); bias is None if there is none.
-    With norms, in order: weight *= g / sqrt(var + eps), bias = (bias - mean) * g / sqrt(var + eps) + b.
+    With norms, in fp32 at least, in order: weight *= g / sqrt(var + eps), bias = (bias - mean) * g / sqrt(var + eps) + b.
     """
     weight = tensors[op.weight].detach()
     bias = None if op.bias is None else tensors[op.bias].detach()
@@ -45,7 +45,7 @@ def folded_weight(
         scale = rows[..., None, None]
     else:
         scale = scale.reshape(-1, *[1] * (weight.dim() - 1))
-    return _scaled(weight, scale), b.to(weight.dtype)
+    return _scaled(weight, scale), b.to(torch.promote_types(weight.dtype, torch.float32))
 
 
 def _factor(scale: Scale, tensors: TensorTable) -> Tensor | float:
@@ -58,7 +58,7 @@ def _scaled(weight: Tensor, scale: Tensor) -> Tensor:
     """weight * scale in fp64, rounded once. numpy casts a few thousand numbers at a time; torch would write the whole
     weight in fp64 first, at four times the cost where that memory is fresh."""
     if weight.device.type != "cpu" or weight.dtype != torch.float32:
-        return (weight.double() * scale).to(weight.dtype)
+        return (weight.double() * scale).to(torch.promote_types(weight.dtype, torch.float32))
     out = torch.empty(weight.shape, dtype=torch.float32)
     np.multiply(
         weight.numpy(), scale.numpy(), out=out.numpy(), dtype=np.float64, casting="same_kind"

@@ -1,4 +1,4 @@
-"""Plans of fp32 on the CPU."""
+"""Plans of fp32 and bf16 on the CPU."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pycnn import _C
+from pycnn.ir import Attention, Op, TimestepEmbedding
 from pycnn.planning.draft import Draft
 from pycnn.planning.homes import FLOAT
 from pycnn.planning.memory import align
@@ -17,15 +18,18 @@ from pycnn.planning.target import Target
 from pycnn.planning.tuned import Table, problem, shared_table
 from pycnn.processor import cpu_name
 
+DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 _PAGE = 4096
+_LINE = 64
 
 
 @dataclass(frozen=True)
 class CpuTarget(Target):
-    """`exact`: no kernel re-associates products. `batch_invariant`: the choice of kernels does not depend on the batch
+    """`dtype` of the elements. `exact`: no kernel re-associates products. `batch_invariant`: the choice of kernels does not depend on the batch
     or the threads (what a kernel computes never does). `arenas`: the memory plans run in. `table`: choices that were
     measured, where the rule's is not wanted. `variant`: the kernel to take among `candidates`, for measuring."""
 
+    dtype: torch.dtype = torch.float32
     exact: bool = False
     batch_invariant: bool = False
     arenas: _C.Arenas | None = field(default=None, compare=False)
@@ -33,12 +37,17 @@ class CpuTarget(Target):
     variant: int | None = None
 
     @property
+    def without(self) -> tuple[type[Op], ...]:
+        return () if self.dtype == torch.float32 else (Attention, TimestepEmbedding)
+
+    @property
     def name(self) -> str:
-        return str(_C.machine()["isa"])
+        isa = str(_C.machine()["isa"])
+        return isa if self.dtype == torch.float32 else f"{isa} {DTYPES[self.dtype]}"
 
     def pixel_stride(self, c: int) -> int:
         """c, off multiples of 4 KiB, at which a tile's rows fall into one cache set."""
-        return c + 16 if c * FLOAT % _PAGE == 0 else c
+        return c + _LINE // self.itemsize if c * self.itemsize % _PAGE == 0 else c
 
     def linear(self, params: Params) -> tuple[str, Params]:
         return "linear", params
@@ -49,7 +58,7 @@ class CpuTarget(Target):
     def choose(self, op: str, params: Params, offset: int) -> str:
         if self.batch_invariant:
             one = {**params, "n": 1} if "n" in params else params
-            return _C.choose(op, one, 1)
+            return self._choose(op, one, 1)
         if self.variant is not None:
             able = self.candidates(op, params)
             return able[min(self.variant, len(able) - 1)]
@@ -60,13 +69,18 @@ class CpuTarget(Target):
 
     def rule(self, op: str, params: Params) -> str:
         """The choice where nothing was measured."""
-        return _C.choose(op, params, self.threads)
+        return self._choose(op, params, self.threads)
+
+    def _choose(self, op: str, params: Params, threads: int) -> str:
+        return _C.choose(op, params, threads, DTYPES[self.dtype])
 
     def candidates(self, op: str, params: Params) -> list[str]:
         """The kernels of this instruction set that take the problem, the rule's choice first."""
         first = self.rule(op, params)
-        able = [name for name, reason in _C.kernels(op, params) if reason is None]
-        return [first, *(n for n in able if n != first and n.endswith(f"_{self.name}"))]
+        of = _C.kernels(op, params, DTYPES[self.dtype])
+        able = [name for name, reason in of if reason is None]
+        isa = first.rsplit("_", 1)[1]
+        return [first, *(n for n in able if n != first and n.endswith(f"_{isa}"))]
 
     @property
     def processor(self) -> str:
@@ -74,15 +88,16 @@ class CpuTarget(Target):
         return f"{cpu_name()}, {self.name}"
 
     def pack(self, op: str, kernel: str, params: Params, weight: Tensor) -> Tensor:
+        weight = weight.float()
         packed = floats(_C.packed_size(op, kernel, params))
         _C.pack(op, kernel, params, weight.data_ptr(), packed.data_ptr())
         return packed
 
     def bias(self, bias: Tensor) -> Tensor:
-        return bias.clone().contiguous()
+        return bias.to(torch.float32, copy=True).contiguous()
 
     def operand(self, values: Tensor) -> Tensor:
-        return values.clone(memory_format=torch.contiguous_format)
+        return values.to(self.dtype).clone(memory_format=torch.contiguous_format)
 
     def build(self, draft: Draft) -> _C.Plan:
         plan = _C.Plan(
@@ -114,6 +129,11 @@ def _workspace(draft: Draft) -> int:
     return max((*shared, *own), default=0)
 
 
+def runs_bf16() -> bool:
+    """Whether this machine runs the kernels of bf16: with AVX2 and more."""
+    return any(reason is None for _, reason in _C.kernels("concat", {}, "bfloat16"))
+
+
 def floats(count: int) -> Tensor:
     """Memory for kernels: [count], not initialised. The first use of as much of torch's costs more than packing it."""
     if count == 0:
@@ -122,7 +142,10 @@ def floats(count: int) -> Tensor:
 
 
 def targets(
-    threads: int | None = None, exact: bool = False, batch_invariant: bool = False
+    threads: int | None = None,
+    dtype: torch.dtype = torch.float32,
+    exact: bool = False,
+    batch_invariant: bool = False,
 ) -> Callable[[], CpuTarget]:
     """What a plan made when it is called is for; threads: torch's setting, or those asked for, within the cores."""
     arenas, cores = _C.Arenas(), int(_C.machine()["cores"])
@@ -130,6 +153,7 @@ def targets(
 
     def now() -> CpuTarget:
         wanted = torch.get_num_threads() if threads is None else threads
-        return CpuTarget(max(1, min(wanted, cores)), exact, batch_invariant, arenas, table)
+        count = max(1, min(wanted, cores))
+        return CpuTarget(count, dtype, exact, batch_invariant, arenas, table)
 
     return now

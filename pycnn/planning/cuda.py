@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pycnn.ir import Attention, TimestepEmbedding
+from pycnn.ir import Attention, Op, TimestepEmbedding
 from pycnn.planning.draft import Draft
 from pycnn.planning.params import Params
 from pycnn.planning.target import Target
@@ -34,7 +34,10 @@ class CudaTarget(Target):
 
     reads_nchw = False
     by_image = False
-    without = (Attention, TimestepEmbedding)
+
+    @property
+    def without(self) -> tuple[type[Op], ...]:
+        return Attention, TimestepEmbedding
 
     @property
     def name(self) -> str:

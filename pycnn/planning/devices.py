@@ -34,11 +34,14 @@ def target_of(
         one, two = [*devices][:2]
         raise NoTargetError(f"{first} is on {one}, {other} on {two}")
     (device,) = devices or (torch.device("cpu"),)
+    dtypes = dict.fromkeys(t.dtype for _, t in named if t.is_floating_point())
     if device.type == "cpu":
-        return cpu.targets(threads, exact, batch_invariant)
+        found = next((d for d in dtypes if d in cpu.DTYPES), torch.float32)
+        if found == torch.bfloat16 and not cpu.runs_bf16():
+            found = torch.float32  # what is in bf16 runs in torch
+        return cpu.targets(threads, found, exact, batch_invariant)
     if device.type != "cuda":
         raise NoTargetError(f"{named[0][0]} is on {device}")
-    dtypes = dict.fromkeys(t.dtype for _, t in named if t.is_floating_point())
     dtype = next((d for d in dtypes if d in cuda.DTYPES), None)
     if dtype is None:
         raise NoTargetError(f"no CUDA kernel for {', '.join(map(str, dtypes)) or 'integers'}")

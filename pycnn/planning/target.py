@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -43,7 +43,11 @@ class Target(ABC):
     dtype = torch.float32  # of the elements
     reads_nchw = True  # whether a convolution of few channels reads NCHW itself
     by_image = True  # whether parts of a plan may run image by image
-    without: ClassVar[tuple[type[Op], ...]] = ()  # ops that have no kernels here
+
+    @property
+    def without(self) -> tuple[type[Op], ...]:
+        """Ops that have no kernels here."""
+        return ()
 
     @property
     def itemsize(self) -> int:
