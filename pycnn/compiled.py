@@ -6,11 +6,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+import torch.utils._pytree as pytree
 from torch import Tensor, nn
 
 from pycnn import _C
 from pycnn.frontend import CaptureError, capture
 from pycnn.ir import Graph, ShapeError, Torch, is_effect, same_structure
+from pycnn.options import Options
 from pycnn.passes import run_passes
 from pycnn.planning.devices import NoTargetError, target_of
 from pycnn.planning.program import Program
@@ -21,22 +23,12 @@ from pycnn.watch import kinds_of, watch, watch_structure
 _KEPT_GRAPHS = 16
 
 
-@dataclass(frozen=True)
-class Options:
-    """What the caller of `optimize` asked for."""
-
-    strict: bool = False
-    threads: int | None = None
-    exact: bool = False
-    batch_invariant: bool = False
-    tune: bool = False
-
-
 @dataclass
 class Compiled:
     """One captured graph with its program and the guard over the model's tensors and structure."""
 
     model: nn.Module
+    options: Options
     raw: Graph
     program: Program
     device: torch.device
@@ -50,7 +42,7 @@ class Compiled:
     def inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
         found = self.raw.input_tree.tensors(args, kwargs)
         assert found is not None
-        return found
+        return [self.options.cast(x) for x in found]
 
     def run(self, inputs: list[Tensor]) -> Any:
         with torch.no_grad():
@@ -58,9 +50,10 @@ class Compiled:
 
     def takes(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor] | None:
         """The tensor inputs, if structure, constants, dtypes and ranks are those of the capture."""
-        inputs = self.raw.input_tree.tensors(args, kwargs)
-        if inputs is None:
+        given = self.raw.input_tree.tensors(args, kwargs)
+        if given is None:
             return None
+        inputs = [self.options.cast(x) for x in given]
         for x, value, shape in zip(inputs, self.raw.inputs, self.raw.input_shapes, strict=True):
             if x.dtype != self.raw.dtypes[value] or x.dim() != len(shape) or not _plain(x):
                 return None
@@ -129,7 +122,7 @@ def compile_model(
 
 def _call_key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What a capture of the call can see of its arguments; None: not told in a key."""
-    leaves, spec = torch.utils._pytree.tree_flatten((args, kwargs))
+    leaves, spec = pytree.tree_flatten((args, kwargs))
     kinds: list[tuple[Any, ...]] = []
     for leaf in leaves:
         if isinstance(leaf, Tensor):
@@ -142,7 +135,7 @@ def _call_key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _why_not(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
-    tensors = torch.utils._pytree.tree_leaves((args, kwargs))
+    tensors = pytree.tree_leaves((args, kwargs))
     for x in tensors:
         if isinstance(x, Tensor) and not _plain(x):
             return f"no plan for an input of shape {tuple(x.shape)} on {x.device} ({x.layout})"
@@ -184,7 +177,8 @@ def settle(known: Compiled) -> bool:
         args, kwargs = known.raw.input_tree.call(_larger(known.raw, image, known.device))
         try:
             with torch.inference_mode(False), torch.no_grad():
-                other = capture(known.model, args, kwargs, known.program.target().dtype)
+                dtype = known.program.target().dtype
+                other = capture(known.model, args, kwargs, dtype, known.options.dtype)
         except CaptureError:
             continue
         if known.guard.holds() and same_structure(known.raw, other):
@@ -207,11 +201,13 @@ def _larger(graph: Graph, image: int, device: torch.device) -> list[Tensor]:
 def _make(
     model: nn.Module, options: Options, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Compiled:
-    given = [x for x in torch.utils._pytree.tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
-    target = target_of(model, given, options.threads, options.exact, options.batch_invariant)
+    args, kwargs = options.cast_all((args, kwargs))
+    given = [x for x in pytree.tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+    asked = options.threads, options.exact, options.batch_invariant, options.dtype
+    target = target_of(model, given, *asked)
     # Capture counts versions of its stand-ins, which tensors made in inference mode lack.
     with torch.inference_mode(False), torch.no_grad():
-        raw = capture(model, args, kwargs, target().dtype)
+        raw = capture(model, args, kwargs, target().dtype, options.dtype)
         graph = run_passes(raw)
     program = Program(graph, Weights(graph.tensors, target()), target, options.tune)
     guard, watched = watch(model, raw)
@@ -222,6 +218,7 @@ def _make(
     sizes = {_sizes(inputs)}
     return Compiled(
         model,
+        options,
         raw,
         program,
         target().device,

@@ -47,7 +47,8 @@ class _Job:
         self.tree: Any = None
 
     def fast(self, inputs: list[Tensor]) -> tuple[Tensor, ...]:
-        self.result, self.tree = flatten_output(self.compiled.run(inputs))
+        cast = self.compiled.options.cast
+        self.result, self.tree = flatten_output(self.compiled.run([cast(x) for x in inputs]))
         return tuple(leaf for leaf in self.result if isinstance(leaf, Tensor))
 
     def original(self, inputs: list[Tensor]) -> list[Tensor]:
@@ -85,7 +86,9 @@ class _Recompute(torch.autograd.Function):
             ]
             outputs = job.original(inputs)
         pairs = [
-            (y, g) for y, g in zip(outputs, grads, strict=True) if g is not None and y.requires_grad
+            (y, g.to(y.dtype))
+            for y, g in zip(outputs, grads, strict=True)
+            if g is not None and y.requires_grad
         ]
         wanted = [
             (i, t)

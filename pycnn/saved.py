@@ -48,11 +48,12 @@ def save(fast: nn.Module, path: str | os.PathLike[str]) -> None:
             "save: the module has no graph yet: call it once in eval mode, or fast.warmup((1, 3, 224, 224))"
         )
     try:
-        tensors, held, same = _tensors(fast._model, graphs)
+        tensors, held, same = _tensors(fast, graphs)
         described = {
             "graphs": [_described(graph, i) for i, graph in enumerate(graphs)],
             "held": held,
             "same": same,
+            "dtype": encode(fast._options.dtype),
         }
     except CodecError as error:
         raise ValueError(f"save: {error}") from error
@@ -74,14 +75,14 @@ def _name(source: Source, compiled: Compiled, number: int) -> str:
 
 
 def _tensors(
-    model: nn.Module, graphs: tuple[Compiled, ...]
+    fast: OptimizedModule, graphs: tuple[Compiled, ...]
 ) -> tuple[dict[str, Tensor], dict[str, str], dict[str, str]]:
     """Tensors by name; what each is; names that are another's tensor."""
     tensors: dict[str, Tensor] = {}
     held: dict[str, str] = {}
     same: dict[str, str] = {}
     first: dict[int, tuple[str, Tensor]] = {}
-    for name, tensor, kind in _held(model, graphs):
+    for name, tensor, kind in _held(fast._model, graphs):
         if name in held:
             continue
         held[name] = kind
@@ -89,7 +90,8 @@ def _tensors(
             same[name] = first[id(tensor)][0]
             continue
         first[id(tensor)] = name, tensor
-        tensors[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        written = tensor if kind == "constant" else fast._options.cast(tensor)
+        tensors[name] = written.detach().cpu().clone(memory_format=torch.contiguous_format)
     return tensors, held, same
 
 
@@ -121,13 +123,14 @@ def load(path: str | os.PathLike[str], **options: Any) -> OptimizedModule:
     if not Path(path).is_file():
         raise FileNotFoundError(f"load: no such file: {path}")
     try:
-        network = _read(Path(path))
+        network, dtype = _read(Path(path))
     except (safetensors.SafetensorError, CodecError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"load: {path} is no network that pycnn.save wrote: {error}") from error
-    return optimize(network, **options)
+    return optimize(network, **{"dtype": dtype, **options})
 
 
-def _read(path: Path) -> SavedNetwork:
+def _read(path: Path) -> tuple[SavedNetwork, torch.dtype | None]:
+    """The network, and the `dtype` it was optimised with."""
     with safetensors.safe_open(path, "pt") as file:
         header = file.metadata() or {}
         if header.get("format") != FORMAT:
@@ -149,9 +152,12 @@ def _read(path: Path) -> SavedNetwork:
                 graph = graph.replace(sizes_read=False)
             graphs.append(SavedGraph(graph, known))
         network.graphs = tuple(graphs)
+        dtype = decode(described.get("dtype"), {})
+        if dtype is not None and not isinstance(dtype, torch.dtype):
+            raise TypeError(f"its dtype is {dtype!r}")
     except (KeyError, TypeError, AttributeError) as error:
         raise CodecError(f"{type(error).__name__}: {error}") from error
-    return network
+    return network, dtype
 
 
 def _hold(

@@ -44,10 +44,12 @@ def capture(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.float32,
+    cast: torch.dtype | None = None,
 ) -> Graph:
     """The graph of `model(*args, **kwargs)`; tensors among the arguments are its inputs, the rest constants.
 
-    `dtype`: of the tensors that kernels take; what computes in another is run by torch.
+    `dtype`: of the tensors that kernels take; what computes in another is run by torch. `cast`: the graph is that of
+    ``model.to(cast)``; the arguments are in it already.
     The model runs once on meta tensors, with the train/eval flags its modules have; no live tensor is read or
     written.  CaptureError, with the reason, for a model that looks at values (`if x.sum() > 0`), writes into its
     input, or uses memory that an in-place call changed behind its back.
@@ -59,7 +61,7 @@ def capture(
     _check_inputs(tensors)
     _check_constants(input_tree)
     _check_modules(model)
-    trace = Trace(TensorTable(model), tensors[0].device, dtype)
+    trace = Trace(TensorTable(model, cast), tensors[0].device, dtype)
     twins = iter([trace.add_input(tensor) for tensor in tensors])
     leaves = [next(twins) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
     twin_args, twin_kwargs = torch.utils._pytree.tree_unflatten(leaves, input_tree.spec)

@@ -120,8 +120,9 @@ class Trace:
         if found is None:
             if tensor.is_meta:
                 raise CaptureError(f"{self.where()}a tensor that no traced call made is used")
-            twin = meta_like(tensor)
-            found = self._sources[id(tensor)] = (tensor, self.tensors.source(tensor), twin)
+            source = self.tensors.source(tensor)
+            twin = self.tensors.twin(source)
+            found = self._sources[id(tensor)] = (tensor, source, twin)
             self._originals[id(twin)] = (twin, tensor)
             self.memory.fix(twin, "a tensor of the model")
         return found[1], found[2]

@@ -17,7 +17,7 @@ def folded_weight(
     [c, k/groups, kh, kw], linear [k, c], bias [k].
 
     Without norms they are the live tensors (viewed as `weight_shape` where set); bias is None if there is none.
-    With norms, in fp32 at least, in order: weight *= g / sqrt(var + eps), bias = (bias - mean) * g / sqrt(var + eps) + b.
+    With norms, fp32 at least, in order: weight *= g / sqrt(var + eps), bias = (bias - mean) * g / sqrt(var + eps) + b.
     """
     weight = tensors[op.weight].detach()
     bias = None if op.bias is None else tensors[op.bias].detach()

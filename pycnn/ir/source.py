@@ -32,10 +32,13 @@ Slot = tuple[dict[str, Any], str]  # (module._parameters | module._buffers | var
 class TensorTable:
     """The tensors a graph refers to, in the order their Sources were made.
 
-    A tensor that several modules share (tied weights) is one Source with several slots.
+    A tensor that several modules share (tied weights) is one Source with several slots. With a `dtype` floating-point
+    parameters and buffers are read in that, as after ``model.to(dtype)``; other attributes are as they are.
     """
 
-    def __init__(self, model: nn.Module | None = None) -> None:
+    def __init__(self, model: nn.Module | None = None, dtype: torch.dtype | None = None) -> None:
+        self.dtype = dtype
+        self._state: set[int] = set()  # ids of the dicts that hold parameters and buffers
         self._slots: list[tuple[Slot, ...]] = []
         self._twins: dict[int, torch.Tensor] = {}
         self._by_id: dict[int, Source] = {}
@@ -51,6 +54,7 @@ class TensorTable:
             prefix = f"{path}." if path else ""
             for key, child in module._modules.items():
                 self._modules.append((module._modules, key, child))
+            self._state |= {id(module._parameters), id(module._buffers)}
             for holder in (module._parameters, module._buffers, vars(module)):
                 for key, tensor in holder.items():
                     if isinstance(tensor, torch.Tensor):
@@ -99,11 +103,21 @@ class TensorTable:
         """The live tensor, or what is derived of such; KeyError if the model no longer has it."""
         if source in self._derived:
             return self._derived[source][1]()
+        tensor = self._held(source)
+        return tensor.to(self._dtype_of(source, tensor))
+
+    def _held(self, source: Source) -> torch.Tensor:
         holder, key = self._slots[source.index][0]
         tensor = holder[key]
         if not isinstance(tensor, torch.Tensor):
             raise KeyError(f"{source.name} is {tensor!r} now, it was a tensor at capture")
         return tensor
+
+    def _dtype_of(self, source: Source, tensor: torch.Tensor) -> torch.dtype:
+        """In which it is read."""
+        state = any(id(holder) in self._state for holder, _ in self._slots[source.index])
+        casts = self.dtype is not None and state and tensor.is_floating_point()
+        return self.dtype if casts and self.dtype is not None else tensor.dtype
 
     def shape(self, source: Source) -> tuple[int, ...]:
         return tuple(self.meta(source).shape)
@@ -112,10 +126,16 @@ class TensorTable:
         """A tensor on the meta device like the live one, made once while its layout stays the same."""
         if source in self._derived:
             return self._twins[source.index]
-        tensor, twin = self[source], self._twins.get(source.index)
-        if twin is None or twin.shape != tensor.shape or twin.dtype != tensor.dtype:
-            twin = self._twins[source.index] = meta_like(tensor)
+        tensor, twin = self._held(source), self._twins.get(source.index)
+        dtype = self._dtype_of(source, tensor)
+        if twin is None or twin.shape != tensor.shape or twin.dtype != dtype:
+            twin = self._twins[source.index] = meta_like(tensor, dtype)
         return twin
+
+    def twin(self, source: Source) -> torch.Tensor:
+        """As `meta`, another one each time."""
+        tensor = self._held(source)
+        return meta_like(tensor, self._dtype_of(source, tensor))
 
     def slots(self, source: Source) -> tuple[Slot, ...]:
         """Every (holder dict, key) under which the model holds this tensor."""
@@ -134,8 +154,8 @@ class TensorTable:
         return len(self._slots)
 
 
-def meta_like(tensor: torch.Tensor) -> torch.Tensor:
-    """A meta tensor with the shape, strides and dtype of `tensor`, tracking versions and no gradient."""
+def meta_like(tensor: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """A meta tensor with the shape, strides and dtype (or the given) of `tensor`, tracking versions and no gradient."""
     return torch.empty_strided(
-        tuple(tensor.shape), tensor.stride(), dtype=tensor.dtype, device="meta"
+        tuple(tensor.shape), tensor.stride(), dtype=dtype or tensor.dtype, device="meta"
     )

@@ -25,9 +25,10 @@ _LINE = 64
 
 @dataclass(frozen=True)
 class CpuTarget(Target):
-    """`dtype` of the elements. `exact`: no kernel re-associates products. `batch_invariant`: the choice of kernels does not depend on the batch
-    or the threads (what a kernel computes never does). `arenas`: the memory plans run in. `table`: choices that were
-    measured, where the rule's is not wanted. `variant`: the kernel to take among `candidates`, for measuring."""
+    """`dtype` of the elements. `exact`: no kernel re-associates products. `batch_invariant`: the choice of kernels does
+    not depend on the batch or the threads (what a kernel computes never does). `arenas`: the memory plans run in.
+    `table`: choices that were measured, where the rule's is not wanted. `variant`: the kernel to take among
+    `candidates`, for measuring."""
 
     dtype: torch.dtype = torch.float32
     exact: bool = False

@@ -24,8 +24,10 @@ def target_of(
     threads: int | None,
     exact: bool,
     batch_invariant: bool,
+    cast: torch.dtype | None = None,
 ) -> Callable[[], Target]:
-    """For what plans are made, as `cpu.targets` and `cuda.targets` tell it. NoTargetError: for nothing."""
+    """For what plans are made, as `cpu.targets` and `cuda.targets` tell it, the model being cast if so asked.
+    NoTargetError: for nothing."""
     named = [*model.named_parameters(), *model.named_buffers()]
     named += [(f"input {i}", x) for i, x in enumerate(inputs)]
     devices = dict.fromkeys(t.device for _, t in named)
@@ -34,7 +36,7 @@ def target_of(
         one, two = [*devices][:2]
         raise NoTargetError(f"{first} is on {one}, {other} on {two}")
     (device,) = devices or (torch.device("cpu"),)
-    dtypes = dict.fromkeys(t.dtype for _, t in named if t.is_floating_point())
+    dtypes = dict.fromkeys(cast or t.dtype for _, t in named if t.is_floating_point())
     if device.type == "cpu":
         found = next((d for d in dtypes if d in cpu.DTYPES), torch.float32)
         if found == torch.bfloat16 and not cpu.runs_bf16():

@@ -87,7 +87,7 @@ def _certificate(
     kwargs: dict[str, Any],
 ) -> Certificate:
     layers = Layers(fast._model, compiled.raw, compiled.program.graph)
-    reference = Reference(original, args, kwargs, layers.origins())
+    reference = Reference(original, args, kwargs, layers.origins(), fast._options.dtype)
     walk = _Walk(compiled.program, layers, reference, tolerance)
     kept = _tensors(compiled.program.walk(compiled.inputs(args, kwargs), walk.segment, walk.torch))
     found = _tensors(fast(*args, **kwargs))

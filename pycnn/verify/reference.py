@@ -21,7 +21,7 @@ class Reference:
 
     Attributes:
         values: value of the captured graph -> that tensor of the run in fp64, for each of `origins`.
-        own_errors: value -> max|y - ref| / max|ref| of the run in the model's own dtype.
+        own_errors: value -> max|y - ref| / max|ref| of the run in the model's own dtype, or in `dtype`.
         outputs, own_output_errors: the same for the tensors it returns, in order.
         diverged: why some of `origins` have no value; empty if all have.
 
@@ -35,6 +35,7 @@ class Reference:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         origins: Mapping[int, Origin],
+        dtype: torch.dtype | None = None,
     ) -> None:
         self.values: dict[int, Tensor] = {}
         self.own_errors: dict[int, float] = {}
@@ -51,6 +52,8 @@ class Reference:
             self.outputs = _tensors(_run_in_fp64(model, args, kwargs, exact))
             state = torch.get_rng_state()
             copied = _copy(model)
+            if dtype is not None:
+                copied, (args, kwargs) = copied.to(dtype), _cast((args, kwargs), dtype)
             with own:
                 outputs = _tensors(copied(*args, **kwargs))
             if not torch.equal(torch.get_rng_state(), state):
@@ -85,16 +88,22 @@ def buffers_kept(model: nn.Module) -> Iterator[None]:
 def _run_in_fp64(
     model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], replay: Replay
 ) -> Any:
-    def widened(leaf: Any) -> Any:
-        return leaf.double() if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
-
-    wide_args, wide_kwargs = pytree.tree_map(widened, (args, kwargs))
+    wide_args, wide_kwargs = _cast((args, kwargs), torch.float64)
     exact = _copy(model).double()
     try:
         with replay:
             return exact(*wide_args, **wide_kwargs)
     except Exception as error:
         raise ValueError(f"verify: the original does not run in fp64: {error}") from error
+
+
+def _cast(values: Any, dtype: torch.dtype) -> Any:
+    """The floating-point tensors in it in that dtype."""
+
+    def cast(leaf: Any) -> Any:
+        return leaf.to(dtype) if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
+
+    return pytree.tree_map(cast, values)
 
 
 def _copy(model: nn.Module) -> nn.Module:

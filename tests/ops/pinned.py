@@ -11,13 +11,14 @@ EDGES = (1, 3, 4, 5, 7, 8, 9, 11, 15, 16, 17, 19, 35, 67)
 # gradcheck of a raw op, which takes fp32 alone, warns about that.
 fp32_gradcheck = pytest.mark.filterwarnings("ignore:Input #. requires gradient:UserWarning")
 
-_POISON = -7.25e33
+_POISON = -(2.0**112)  # in bf16 too
 _GUARD = 64
 
 
-def kernels(op: str) -> list[str]:
+def kernels(op: str, dtype: str = "float32") -> list[str]:
     """Names of the op's kernels that this machine runs."""
-    return [name for name, reason in _C.kernels(op, {}) if not str(reason).startswith("needs avx")]
+    of = _C.kernels(op, {}, dtype)
+    return [name for name, reason in of if not str(reason).startswith("needs avx")]
 
 
 def nhwc(x: Tensor) -> Tensor:
@@ -31,7 +32,7 @@ def nchw(rows: Tensor, n: int, h: int, w: int) -> Tensor:
 
 def spread(rows: Tensor, ld: int) -> Tensor:
     """The rows `ld` apart in one buffer, with NaN between them: what is read there spoils the result."""
-    buffer = torch.full((rows.shape[0], ld), torch.nan)
+    buffer = torch.full((rows.shape[0], ld), torch.nan, dtype=rows.dtype)
     buffer[:, : rows.shape[1]] = rows
     return buffer
 
@@ -56,14 +57,14 @@ def call(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
 ) -> Tensor:
-    """Rows [out] of y; asserts that nothing was written before, after or between them.
+    """Rows [out] of y, in x's dtype; asserts that nothing was written before, after or between them.
 
     x and residual are buffers made by `spread` for params' ldx and ldr; y's rows lie params["ldy"] apart. weight,
     contiguous, is packed first.
     """
     rows, c = out
     ldy = int(params["ldy"])
-    buffer = torch.full((2 * _GUARD + rows * ldy,), _POISON)
+    buffer = torch.full((2 * _GUARD + rows * ldy,), _POISON, dtype=x.dtype)
     inside = buffer[_GUARD : buffer.numel() - _GUARD].view(rows, ldy)
     packed = None if weight is None else pack(op, kernel, params, weight)
     r, w, b = (0 if t is None else t.data_ptr() for t in (residual, packed, bias))
