@@ -18,11 +18,11 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True)
 class Limits:
-    """Measured limits of `threads` threads together, kernels of instruction set `isa`.
+    """Measured limits of `threads` threads together, kernels of instruction set (and dtype, where not fp32) `isa`.
 
     Attributes:
         threads, isa: what was measured.
-        fma_flops: fp32 operations a second, a multiply-add being two; `fma_1_flops`: of one thread alone.
+        fma_flops: operations a second, a multiply-add being two, summed in fp32; `fma_1_flops`: of one thread alone.
         l2_bytes_s, l3_bytes_s, dram_bytes_s: bytes read a second from there.
         l2_copy_bytes_s, l3_copy_bytes_s, dram_copy_bytes_s: bytes read plus bytes written a second.
         l2_size_bytes: of a core; l3_size_bytes: of the cores that share one.
@@ -57,7 +57,7 @@ class Limits:
         """The roof: max(flops / fma_flops, moved_bytes / bytes_s).
 
         Args:
-            flops: fp32 operations, a multiply-add being two.
+            flops: operations, a multiply-add being two.
             moved_bytes: read and written, each once.
             resident_bytes: what the caches have to hold for that; default `moved_bytes`.
         """
@@ -65,22 +65,23 @@ class Limits:
         return max(flops / self.fma_flops, moved_bytes / self.bytes_s(resident))
 
 
-def limits(threads: int | None = None) -> Limits:
+def limits(threads: int | None = None, dtype: str = "float32") -> Limits:
     """Measure this machine with `threads` threads; takes about 0.5 s once a process, later calls are free.
 
     Busy neighbours lower the figures: measure on a quiet machine, or take `better` of two.
 
     Args:
         threads: default the usable cores (affinity, cgroup quota).
+        dtype: of the factors of products, "float32" or "bfloat16".
 
     Raises:
-        ValueError: threads is not a positive integer.
+        ValueError: threads is not a positive integer, dtype another; or there are no kernels of it on this machine.
     """
     count = int(_C.machine()["cores"]) if threads is None else threads
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise ValueError(f"limits: threads={threads!r} must be a positive integer")
     with _lock:
-        return _measured(count)
+        return _measured(count, dtype)
 
 
 def remeasure(threads: int | None = None) -> Limits:
@@ -107,8 +108,11 @@ def better(a: Limits, b: Limits) -> Limits:
 
 
 @functools.cache
-def _measured(threads: int) -> Limits:
+def _measured(threads: int, dtype: str) -> Limits:
     machine = _C.machine()
+    fma = _C.measure_fma(threads, dtype)
+    if fma == 0:
+        raise ValueError(f"limits: this machine has no kernels of {dtype}")
     l2, l3 = int(machine["l2_bytes"]), int(machine["l3_bytes"])
     # A thread's share: half its L2; more than its L2, so that nothing stays there, in half the L3, but at most 8 L2 (16
     # MiB of 4 KiB pages miss the TLB: 71 instead of 99 GB/s a core of a Zen 4); four times the L3, and enough of it
@@ -119,12 +123,12 @@ def _measured(threads: int) -> Limits:
     for level, size in sizes.items():
         rates[f"{level}_bytes_s"] = _C.measure_read(threads, size)
         rates[f"{level}_copy_bytes_s"] = _C.measure_copy(threads, size)
-    fma = _C.measure_fma(threads)
+    isa = str(machine["isa"])
     return Limits(
         threads=threads,
-        isa=str(machine["isa"]),
+        isa=isa if dtype == "float32" else f"{isa} {dtype}",
         fma_flops=fma,
-        fma_1_flops=fma if threads == 1 else _C.measure_fma(1),
+        fma_1_flops=fma if threads == 1 else _C.measure_fma(1, dtype),
         l2_size_bytes=l2,
         l3_size_bytes=l3,
         **rates,

@@ -17,6 +17,7 @@ import pycnn
 from pycnn import cli, registry
 from pycnn.demo import DemoResult
 from pycnn.demo.compare import WORKLOADS, Comparison
+from pycnn.planning.cpu import runs_bf16
 from pycnn.timing import TORCH_ENGINES, Timing
 
 
@@ -104,6 +105,7 @@ def test_list_of_one_task():
             "pycnn: no model matches 'res*' with task 'segmentation';",
         ),
         (["explain", "resnet81"], "pycnn: unknown model 'resnet81': did you mean 'resnet18'"),
+        (["explain", "lenet5", "--dtype", "half5"], "pycnn: --dtype 'half5' is no dtype of torch"),
         (["explain", "resnet18", "--batch", "0"], "Invalid value for '--batch'"),
         (["demo", "--epochs", "many"], "Invalid value for '--epochs'"),
         (["frobnicate"], "No such command 'frobnicate'"),
@@ -147,6 +149,11 @@ def test_explain_shows_every_convolution():
     ]  # fmt: skip
     assert report["fallbacks"] == []
     assert "features.14" in run("explain", "small_cnn").stdout
+
+
+def test_explain_in_another_dtype():
+    report = json.loads(run("explain", "lenet5", "--dtype", "bfloat16", "--json").stdout)
+    assert (report["fallbacks"] == []) == ("bfloat16" in report["isa"]) == runs_bf16()
 
 
 def test_explain_writes_a_page(tmp_path):

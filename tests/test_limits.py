@@ -6,6 +6,7 @@ import pytest
 
 from pycnn import _C
 from pycnn.limits import Limits, better, limits, remeasure
+from pycnn.planning.cpu import runs_bf16
 
 MIB = 1 << 20
 ROOF = Limits(
@@ -28,15 +29,26 @@ def test_every_rate_is_measured_and_goes_through_json():
     assert 1e8 < found.dram_bytes_s < 1e12
 
 
+def test_products_of_bf16_have_a_rate_of_their_own():
+    if runs_bf16():
+        half = limits(1, "bfloat16")
+        assert half.isa == f"{limits(1).isa} bfloat16" and half.fma_flops > 0
+    else:
+        with pytest.raises(ValueError, match="no kernels of bfloat16"):
+            limits(1, "bfloat16")
+    with pytest.raises(ValueError, match="no kernels of dtype 'int8'"):
+        limits(1, "int8")
+
+
 def test_a_process_measures_each_thread_count_once(monkeypatch):
     first = limits(1)
-    monkeypatch.setattr(_C, "measure_fma", lambda workers: pytest.fail("measured again"))
+    monkeypatch.setattr(_C, "measure_fma", lambda workers, dtype: pytest.fail("measured again"))
     assert limits(1) is first
 
 
 def test_remeasure_keeps_the_better_of_each(monkeypatch):
     first = limits(1)
-    monkeypatch.setattr(_C, "measure_fma", lambda workers: 2 * first.fma_flops)
+    monkeypatch.setattr(_C, "measure_fma", lambda workers, dtype: 2 * first.fma_flops)
     monkeypatch.setattr(_C, "measure_read", lambda workers, bytes: 1.0)
     monkeypatch.setattr(_C, "measure_copy", lambda workers, bytes: 1.0)
     again = remeasure(1)

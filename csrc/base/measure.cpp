@@ -20,12 +20,19 @@ constexpr int64_t kRunBytes = 64 << 20;  // a thread and run: some milliseconds
 constexpr int64_t kFmaRounds = 2000000;  // 4 ms at 3 GHz
 constexpr auto kBudget = std::chrono::milliseconds(40);
 
-int64_t fma_probe(int64_t rounds) {
+using ProductProbe = int64_t (*)(int64_t rounds);
+
+// Of the instruction set whose kernels run; null: there are none of that type.
+ProductProbe product_probe(Dtype elements) {
 #if defined(__x86_64__)
-  if (machine().isa == Isa::kAvx512) return isa_avx512::fma_probe(rounds);
-  if (machine().isa == Isa::kAvx2) return isa_avx2::fma_probe(rounds);
+  if (elements == Dtype::kBf16) {
+    if (machine().isa == Isa::kAvx512 && machine().bf16_products) return isa_avx512_bf16::product_probe;
+    return machine().isa >= Isa::kAvx2 ? isa_avx2_bf16::product_probe : nullptr;
+  }
+  if (machine().isa == Isa::kAvx512) return isa_avx512::product_probe;
+  if (machine().isa == Isa::kAvx2) return isa_avx2::product_probe;
 #endif
-  return isa_baseline::fma_probe(rounds);
+  return elements == Dtype::kF32 ? isa_baseline::product_probe : nullptr;
 }
 
 void read_probe(const float* x, int64_t count, int64_t passes) {
@@ -89,9 +96,11 @@ std::vector<Buffer> buffers(int workers, int64_t count) {
 
 }  // namespace
 
-double measure_fma(int workers) {
-  const double units = static_cast<double>(kFmaRounds) * static_cast<double>(fma_probe(1));
-  return best_rate(workers, units, [](int) { fma_probe(kFmaRounds); });
+double measure_fma(int workers, Dtype elements) {
+  const ProductProbe probe = product_probe(elements);
+  if (probe == nullptr) return 0;
+  const double units = static_cast<double>(kFmaRounds) * static_cast<double>(probe(1));
+  return best_rate(workers, units, [probe](int) { probe(kFmaRounds); });
 }
 
 double measure_read(int workers, int64_t bytes) {

@@ -3,10 +3,12 @@
 #pragma once
 #include <cstdint>
 
+#include "base/dtype.h"
+
 namespace pycnn {
 
-// fp32 operations a second; a multiply-add is two.
-double measure_fma(int workers);
+// Operations a second of products of such elements, summed in fp32; a multiply-add is two. 0: there are no kernels of them.
+double measure_fma(int workers, Dtype elements);
 
 // Bytes read a second, each thread reading `bytes` of its own again and again: how large they are says from which cache
 // they come.

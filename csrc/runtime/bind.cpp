@@ -171,7 +171,14 @@ PYBIND11_MODULE(_C, m) {
   m.def("run", &run_kernel, py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("x"), py::arg("residual"),
         py::arg("w"), py::arg("bias"), py::arg("y"), py::arg("workers"));
   const py::call_guard<py::gil_scoped_release> unlocked;
-  m.def("measure_fma", &measure_fma, py::arg("workers"), unlocked);
+  m.def(
+      "measure_fma",
+      [](int workers, const std::string& dtype) {
+        const Dtype elements = read_dtype(dtype);
+        const py::gil_scoped_release release;
+        return measure_fma(workers, elements);
+      },
+      py::arg("workers"), py::arg("dtype") = "float32");
   m.def("measure_read", &measure_read, py::arg("workers"), py::arg("bytes"), unlocked);
   m.def("measure_copy", &measure_copy, py::arg("workers"), py::arg("bytes"), unlocked);
   py::class_<Buffer>(m, "Buffer", py::buffer_protocol())

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from pycnn.cli.app import Json, command
-from pycnn.cli.network import Batch, Name, Size, network
+from pycnn.cli.network import Batch, DtypeName, Name, Size, dtype_of, network
 from pycnn.explain import explain
 from pycnn.optimize import optimize
 
@@ -21,6 +21,7 @@ def explain_command(
     name: Name,
     batch: Batch = 1,
     size: Size = None,
+    dtype: DtypeName = None,
     html: Annotated[Path | None, typer.Option(help="Write a self-contained page.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -31,7 +32,8 @@ def explain_command(
     with Console(stderr=True).status(f"planning {name}"):
         model, arguments = network(name, batch, size)
         with torch.inference_mode():
-            report = replace(explain(optimize(model), *arguments), model=name)
+            fast = optimize(model, dtype=dtype_of(dtype))
+            report = replace(explain(fast, *arguments), model=name)
     if html is not None:
         with Console(stderr=True).status("measuring the machine"):
             report.to_html(html)

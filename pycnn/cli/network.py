@@ -19,6 +19,9 @@ Batch = Annotated[int, typer.Option(min=1, help="Images in the batch.")]
 Size = Annotated[
     int | None, typer.Option(min=1, help="Height and width; default: the model's own.")
 ]
+DtypeName = Annotated[
+    str | None, typer.Option("--dtype", help="Run it in bfloat16, float16 or float32.")
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="At most this many; default: torch's.")]
 
 
@@ -37,6 +40,14 @@ def network(name: str, batch: int, size: int | None) -> tuple[nn.Module, tuple[A
         model = create_model(name).eval()
         x = torch.randn(batch, c, *image)
     return model, (x, *variant.family.extra_inputs)
+
+
+def dtype_of(name: str | None) -> torch.dtype | None:
+    """The dtype of that name. ValueError: there is none."""
+    found = None if name is None else getattr(torch, name, None)
+    if name is not None and not isinstance(found, torch.dtype):
+        raise ValueError(f"--dtype {name!r} is no dtype of torch, such as bfloat16")
+    return found
 
 
 def cite(paper: Paper) -> str:

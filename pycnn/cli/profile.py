@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from pycnn.cli.app import Json, command
-from pycnn.cli.network import Batch, Name, Size, Threads, network
+from pycnn.cli.network import Batch, DtypeName, Name, Size, Threads, dtype_of, network
 from pycnn.extras import load_matplotlib
 from pycnn.optimize import optimize
 from pycnn.profile import profile
@@ -22,6 +22,7 @@ def profile_command(
     batch: Batch = 1,
     size: Size = None,
     threads: Threads = None,
+    dtype: DtypeName = None,
     seconds: Annotated[float, typer.Option(min=0, help="How long to measure.")] = 1.0,
     html: Annotated[Path | None, typer.Option(help="Write a self-contained page.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Write the roofline as a PNG.")] = None,
@@ -38,7 +39,8 @@ def profile_command(
         load_matplotlib()  # a missing package is said before the work, not after
     model, arguments = network(name, batch, size)
     with Console(stderr=True).status(f"measuring {name} and the machine"):
-        found = profile(optimize(model, threads=threads), *arguments, seconds=seconds)
+        fast = optimize(model, threads=threads, dtype=dtype_of(dtype))
+        found = profile(fast, *arguments, seconds=seconds)
     found = replace(found, model=name)
     for path, write in ((html, found.to_html), (plot, found.plot), (trace, found.to_trace)):
         if path is not None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pycnn.cli.app import Json, command
-from pycnn.cli.network import Batch, Name, Size, Threads, network
+from pycnn.cli.network import Batch, DtypeName, Name, Size, Threads, dtype_of, network
 from pycnn.optimize import optimize
 from pycnn.verify import verify
 
@@ -18,6 +18,7 @@ def verify_command(
     batch: Batch = 1,
     size: Size = None,
     threads: Threads = None,
+    dtype: DtypeName = None,
     exact: Annotated[
         bool, typer.Option("--exact", help="Forbid Winograd; then 1e-5 is allowed.")
     ] = False,
@@ -32,7 +33,8 @@ def verify_command(
     Examples: [bold]pycnn verify resnet18[/], [bold]pycnn verify mobilenet_v2 --size 96 --exact --json[/]
     """
     model, arguments = network(name, batch, size)
-    found = verify(optimize(model, exact=exact, threads=threads), model, *arguments, tol=tol)
+    fast = optimize(model, exact=exact, threads=threads, dtype=dtype_of(dtype))
+    found = verify(fast, model, *arguments, tol=tol)
     print(found.to_json() if as_json else found)
     if not found.ok:
         raise ValueError(found.verdict())

@@ -99,7 +99,10 @@ class Report:
         page(self, self.predict(known), known).write(path)
 
     def _limits(self, given: Limits | None) -> Limits:
-        return measured_limits(self.threads) if given is None else given
+        if given is not None:
+            return given
+        _, _, dtype = self.isa.partition(" ")
+        return measured_limits(self.threads, dtype or "float32")
 
     def table(self) -> Table:
         """One row a step, as a rich table."""

@@ -236,9 +236,10 @@ def _weights(
     op: ops.Conv2d | ops.ConvTranspose2d | ops.Linear, tensors: TensorTable
 ) -> tuple[Tensor, Tensor | None]:
     """Folded; without anything to fold the live tensors, for gradients to reach."""
-    if op.norms:
-        return folded_weight(op, tensors)
     weight = tensors[op.weight]
+    if op.norms:
+        folded, bias = folded_weight(op, tensors)
+        return folded.to(weight.dtype), None if bias is None else bias.to(weight.dtype)
     if isinstance(op, ops.Conv2d) and op.weight_shape is not None:
         weight = weight.reshape(op.weight_shape)
     return weight, None if op.bias is None else tensors[op.bias]

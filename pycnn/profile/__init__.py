@@ -18,6 +18,7 @@ from pycnn.ir import Identity, Node, Shape, flatten_output
 from pycnn.layers import Layers, kind, unique
 from pycnn.limits import Limits, limits
 from pycnn.optimize import OptimizedModule
+from pycnn.planning.cpu import DTYPES
 from pycnn.planning.shares import Share, durations
 from pycnn.profile.measure import Recorder, Rounds, Slot, measure, slots
 from pycnn.profile.report import LaneSpan, LayerTime, Profile
@@ -73,7 +74,9 @@ def _report(
     by_image = [slot.step is not None and slot.step.images > 1 for slot in steps]
     times = [durations(shares, by_image) for shares in rounds.shares]
     sums = [sum(each) / 1e9 for each in times]
-    machine = {workers: limits(workers) for workers in sorted({slot.workers for slot in steps})}
+    dtype = DTYPES[compiled.program.target().dtype]
+    counts = sorted({slot.workers for slot in steps})
+    machine = {workers: limits(workers, dtype) for workers in counts}
     shapes = compiled.program.at(inputs).shapes
     paths = Layers(model, compiled.raw, compiled.program.graph)
     names = unique([_name(slot, paths) for slot in steps])
