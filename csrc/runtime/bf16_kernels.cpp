@@ -17,7 +17,10 @@ PYCNN_DECLARE(Conv2dParams, conv2d_depthwise3x3)
 PYCNN_DECLARE(Conv2dParams, conv2d_depthwise_window)
 PYCNN_DECLARE(Conv2dParams, conv2d_depthwise)
 PYCNN_DECLARE(Conv2dParams, conv2d_igemm)
+PYCNN_DECLARE(Conv2dParams, conv2d_stem)
 PYCNN_DECLARE(Conv2dParams, conv2d_patch)
+PYCNN_DECLARE(Conv2dParams, conv2d_winograd4)
+PYCNN_DECLARE(Conv2dParams, conv2d_winograd2)
 PYCNN_DECLARE(ConvTranspose2dParams, conv_transpose2d_phases)
 PYCNN_DECLARE(LinearParams, linear_gemm)
 PYCNN_DECLARE(Pool2dParams, pool2d_window)
@@ -49,13 +52,19 @@ KernelList<Conv2dParams, Bf16> conv2d_kernels() {
                                                            &isa_avx512_bf16::conv2d_depthwise_window,
                                                            &isa_avx512_bf16::conv2d_depthwise,
                                                            &isa_avx512_bf16::conv2d_igemm,
+                                                           &isa_avx512_bf16::conv2d_stem,
                                                            &isa_avx512_bf16::conv2d_patch,
+                                                           &isa_avx512_bf16::conv2d_winograd4,
+                                                           &isa_avx512_bf16::conv2d_winograd2,
                                                            &isa_avx2_bf16::conv2d_scale,
                                                            &isa_avx2_bf16::conv2d_depthwise3x3,
                                                            &isa_avx2_bf16::conv2d_depthwise_window,
                                                            &isa_avx2_bf16::conv2d_depthwise,
                                                            &isa_avx2_bf16::conv2d_igemm,
-                                                           &isa_avx2_bf16::conv2d_patch};
+                                                           &isa_avx2_bf16::conv2d_stem,
+                                                           &isa_avx2_bf16::conv2d_patch,
+                                                           &isa_avx2_bf16::conv2d_winograd4,
+                                                           &isa_avx2_bf16::conv2d_winograd2};
   return {list, sizeof list / sizeof *list};
 }
 

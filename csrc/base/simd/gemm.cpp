@@ -8,33 +8,35 @@ namespace {
 // Steps of depth at once, so that a row pointer kept in memory costs a quarter of a load.
 constexpr int kUnroll = 4;
 
-template <int MR, int NV>
-void tile_mn(const Tile& t) {
+template <class E, int MR, int NV>
+void tile_mn(const TileOf<E>& t) {
+  using P = Products<E>;
+  constexpr int kStep = P::kStep;
   Vec acc[MR][NV];
   clear(acc);
-  const Element* w = t.w;
-  const int64_t depth = whole_steps(t.depth);
+  const E* w = t.w;
+  const int64_t depth = whole_steps<E>(t.depth);
   // The same rows of the next panels are asked for: a network's weights come from memory, in runs too short for the
   // hardware to be ahead (7 to 17 % of ResNet, DenseNet, MobileNet and GoogLeNet at batch 1 on a Zen 5). Behind the last
   // panel nothing is read.
-  const auto step = [&](const Element* const* a, int64_t c, auto get) __attribute__((always_inline)) {
-    Factor b[NV];
+  const auto step = [&](const E* const* a, int64_t c, auto get) __attribute__((always_inline)) {
+    typename P::Factor b[NV];
 #pragma GCC unroll 8
     for (int j = 0; j < NV; ++j) {
-      b[j] = factors(w + j * t.panel);
+      b[j] = P::factors(w + j * t.panel);
       __builtin_prefetch(w + (NV + j) * t.panel, 0, 2);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < MR; ++r) {
-      const Factor x = get(a[r] + c);
+      const typename P::Factor x = get(a[r] + c);
 #pragma GCC unroll 8
-      for (int j = 0; j < NV; ++j) acc[r][j] = multiply_add(acc[r][j], x, b[j]);
+      for (int j = 0; j < NV; ++j) acc[r][j] = P::multiply_add(acc[r][j], x, b[j]);
     }
     w += kStep * kLanes;
   };
-  const auto whole = [](const Element* x) __attribute__((always_inline)) { return spread(x); };
+  const auto whole = [](const E* x) __attribute__((always_inline)) { return P::spread(x); };
   for (int64_t tap = 0; tap < t.taps; ++tap) {
-    const Element* const* a = t.rows + tap * MR;
+    const E* const* a = t.rows + tap * MR;
     w = t.w + (t.live ? t.live[tap] : tap) * depth * kLanes;
     int64_t c = 0;
     for (; c + kUnroll * kStep <= t.depth; c += kUnroll * kStep) {
@@ -43,20 +45,20 @@ void tile_mn(const Tile& t) {
     }
     for (; c + kStep <= t.depth; c += kStep) step(a, c, whole);
     if constexpr (kStep > 1) {
-      if (c < t.depth) step(a, c, [](const Element* x) __attribute__((always_inline)) { return spread_last(x); });
+      if (c < t.depth) step(a, c, [](const E* x) __attribute__((always_inline)) { return P::spread_last(x); });
     }
   }
   finish(acc, t);
 }
 
-template <int NV>
-TileFn rows_of(int mr) {
+template <class E, int NV>
+TileFn<E> rows_of(int mr) {
   constexpr int most = NV <= 2 ? kMaxRows : NV == 4 ? (kLanes == 16 ? 6 : 2) : (kLanes == 16 ? 3 : 1);
-#define PYCNN_ROWS(m)        \
-  case m:                    \
-    if constexpr (m <= most) \
-      return tile_mn<m, NV>; \
-    else                     \
+#define PYCNN_ROWS(m)           \
+  case m:                       \
+    if constexpr (m <= most)    \
+      return tile_mn<E, m, NV>; \
+    else                        \
       return nullptr;
   switch (mr) {
     PYCNN_ROWS(1)
@@ -81,25 +83,31 @@ TileFn rows_of(int mr) {
 
 }  // namespace
 
-TileFn tile_fn(int mr, int nv) {
+template <class E>
+TileFn<E> tile_fn(int mr, int nv) {
   switch (nv) {
     case 8:
-      return rows_of<8>(mr);
+      return rows_of<E, 8>(mr);
     case 4:
-      return rows_of<4>(mr);
+      return rows_of<E, 4>(mr);
     case 2:
-      return rows_of<2>(mr);
+      return rows_of<E, 2>(mr);
     default:
-      return rows_of<1>(mr);
+      return rows_of<E, 1>(mr);
   }
 }
+
+template TileFn<float> tile_fn<float>(int mr, int nv);
+#if defined(PYCNN_BF16)
+template TileFn<Bf16> tile_fn<Bf16>(int mr, int nv);
+#endif
 
 void run_panels(const Tile& whole, int mr, int64_t first, int64_t last, Act act, float param) {
   Tile t = whole;
   int nv = 0;
-  TileFn fn = nullptr;
+  TileFn<Element> fn = nullptr;
   for (int64_t p = first; p < last; p += nv) {
-    if (const int width = tile_width(mr, last - p); width != nv) fn = tile_fn(mr, nv = width);
+    if (const int width = tile_width(mr, last - p); width != nv) fn = tile_fn<Element>(mr, nv = width);
     const int64_t k0 = p * kLanes;
     t.w = whole.w + p * whole.panel;
     t.bias = whole.bias ? whole.bias + k0 : nullptr;

@@ -10,18 +10,19 @@ inline constexpr int kMaxRows = kLanes == 16 ? 14 : 6;
 
 // A is read through row pointers, so that a convolution needs no copy of its input: row r of the product is the
 // concatenation over taps t of depth elements at rows[t * mr + r]. B is packed by pack_panel in panels of kLanes columns:
-// w[panel][taps][depth / kStep][kLanes][kStep], zero past the last column and the last of depth.
-struct Tile {
-  const Element* const* rows;  // [taps][mr]
+// w[panel][taps][depth / step][kLanes][step], zero past the last column and the last of depth; step: Products<E>::kStep.
+template <class E>
+struct TileOf {
+  const E* const* rows;  // [taps][mr]
   int64_t taps;
   const int* live;  // B's part for tap t is that of its tap live[t]; null: of tap t
   int64_t depth;
-  const Element* w;         // first panel of the tile
-  int64_t panel;            // elements from one panel to the next: panel_size
-  const float* bias;        // n values, or null
-  const Element* residual;  // row r at r * ldr, or null
+  const E* w;         // first panel of the tile
+  int64_t panel;      // elements from one panel to the next: panel_size
+  const float* bias;  // n values, or null
+  const E* residual;  // row r at r * ldr, or null
   int64_t ldr;
-  Element* y;  // row r at r * ldy
+  E* y;  // row r at r * ldy
   int64_t ldy;
   int64_t n;     // columns stored: (NV - 1) * kLanes < n <= NV * kLanes
   float lo, hi;  // clamp; NaN passes
@@ -36,13 +37,13 @@ PYCNN_INLINE void clear(Vec (&acc)[MR][NV]) {
 }
 
 // Stores y = clamp(sums + bias + residual) of a tile.
-template <int MR, int NV>
-PYCNN_INLINE void finish(const Vec (&acc)[MR][NV], const Tile& t) {
+template <int MR, int NV, class E>
+PYCNN_INLINE void finish(const Vec (&acc)[MR][NV], const TileOf<E>& t) {
   // Copies: what a store may alias would be read again behind it.
   const int64_t n = t.n, ldr = t.ldr, ldy = t.ldy;
   const float* const biases = t.bias;
-  const Element* const residual = t.residual;
-  Element* const y = t.y;
+  const E* const residual = t.residual;
+  E* const y = t.y;
   const Vec lo = broadcast(t.lo), hi = broadcast(t.hi);
 #pragma GCC unroll 8
   for (int j = 0; j < NV; ++j) {
@@ -65,28 +66,40 @@ PYCNN_INLINE void finish(const Vec (&acc)[MR][NV], const Tile& t) {
 }
 
 // Depth as packed.
-PYCNN_INLINE int64_t whole_steps(int64_t depth) { return (depth + kStep - 1) / kStep * kStep; }
+template <class E = Element>
+PYCNN_INLINE int64_t whole_steps(int64_t depth) {
+  constexpr int64_t step = Products<E>::kStep;
+  return (depth + step - 1) / step * step;
+}
 // Elements of a panel.
-PYCNN_INLINE int64_t panel_size(int64_t taps, int64_t depth) { return taps * whole_steps(depth) * kLanes; }
+template <class E = Element>
+PYCNN_INLINE int64_t panel_size(int64_t taps, int64_t depth) {
+  return taps * whole_steps<E>(depth) * kLanes;
+}
 
 // Packs one panel at `to` and moves it behind: weight(tap, c, lane) for its column `lane` is asked for if c < depth and
 // lane < columns.
-template <class Weight>
-PYCNN_INLINE void pack_panel(int64_t taps, int64_t depth, int64_t columns, const Weight& weight, Element*& to) {
+template <class Weight, class E>
+PYCNN_INLINE void pack_panel(int64_t taps, int64_t depth, int64_t columns, const Weight& weight, E*& to) {
+  constexpr int64_t step = Products<E>::kStep;
   for (int64_t tap = 0; tap < taps; ++tap)
-    for (int64_t c0 = 0; c0 < depth; c0 += kStep)
+    for (int64_t c0 = 0; c0 < depth; c0 += step)
       for (int64_t lane = 0; lane < kLanes; ++lane)
-        for (int64_t c = c0; c < c0 + kStep; ++c, ++to)
+        for (int64_t c = c0; c < c0 + step; ++c, ++to)
           put(to, c < depth && lane < columns ? weight(tap, c, lane) : 0.0f);
 }
 
 // Weights that pack_panel made.
 PYCNN_INLINE const Element* packed_panels(const float* packed) { return reinterpret_cast<const Element*>(packed); }
 
-using TileFn = void (*)(const Tile&);
+using Tile = TileOf<Element>;
 
-// The tile of mr rows (1..kMaxRows) and nv panels; nv is one of widths below and fits the registers.
-TileFn tile_fn(int mr, int nv);
+template <class E>
+using TileFn = void (*)(const TileOf<E>&);
+
+// The tile of mr rows (1..kMaxRows) and nv panels; nv is one of widths below and fits the registers. E: Element, or float.
+template <class E>
+TileFn<E> tile_fn(int mr, int nv);
 
 // Widest tile for mr rows and `panels` left: few rows take more panels, to keep enough sums in flight.
 PYCNN_INLINE int tile_width(int mr, int64_t panels) {

@@ -249,7 +249,8 @@ const char* why_not(const Conv2dParams& p, const Machine& m) {
 double cost(const Conv2dParams& p, int workers) {
   const double tiles = static_cast<double>(p.pixels()) * static_cast<double>(p.groups * group_panels(p));
   const double part = skips_taps(p) ? live_part(p) : 1;
-  return predicted(part * tiles * static_cast<double>(reduction(p)) / workers, static_cast<double>(packed_size(p)));
+  const double multiplies = part * tiles * static_cast<double>(reduction(p)) / Products<Element>::kRate;
+  return predicted(multiplies / workers, static_cast<double>(packed_size(p)));
 }
 
 }  // namespace

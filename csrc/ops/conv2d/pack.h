@@ -9,16 +9,18 @@ PYCNN_INLINE int64_t reduction(const Conv2dParams& p) { return p.kh * p.kw * p.g
 
 PYCNN_INLINE int64_t group_panels(const Conv2dParams& p) { return panels_of(p.group_k()); }
 
-// depth: of a tile's taps; the reduction is taps * depth.
-static inline int64_t panel_floats(const Conv2dParams& p, int64_t depth) {
-  return floats_of(p.groups * group_panels(p) * panel_size(reduction(p) / depth, depth));
+// depth: of a tile's taps; the reduction is taps * depth. E: of the packed weights.
+template <class E = Element>
+PYCNN_INLINE int64_t panel_floats(const Conv2dParams& p, int64_t depth) {
+  return floats_of<E>(p.groups * group_panels(p) * panel_size<E>(reduction(p) / depth, depth));
 }
 
 // Reduction order: (i, j, c), or torch's own (c, i, j) when channels_first.
-static inline void pack_panels(const Conv2dParams& p, const float* w, float* packed, int64_t depth,
-                               bool channels_first) {
+template <class E = Element>
+PYCNN_INLINE void pack_panels(const Conv2dParams& p, const float* w, float* packed, int64_t depth,
+                              bool channels_first) {
   const int64_t cs = p.group_c(), ks = p.group_k(), taps = p.kh * p.kw;
-  auto* to = reinterpret_cast<Element*>(packed);
+  auto* to = reinterpret_cast<E*>(packed);
   for (int64_t g = 0; g < p.groups; ++g)
     for (int64_t k0 = 0; k0 < ks; k0 += kLanes) {
       const auto weight = [&](int64_t tap, int64_t c, int64_t lane) __attribute__((always_inline)) {

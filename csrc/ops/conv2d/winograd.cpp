@@ -1,6 +1,7 @@
 // Winograd convolution F(4x4, 3x3) and F(2x2, 3x3), its stages fused: a worker transforms the input of a block of tiles,
 // multiplies it by the transformed weights point by point, some outputs at a time, and transforms those back with bias,
-// residual and activation, so that neither the transformed input nor the products leave its cache.
+// residual and activation, so that neither the transformed input nor the products leave its cache. Between its input and
+// output all is fp32: bf16 would round the transformed values, whose errors the transform back enlarges.
 #include "base/simd/activate.h"
 #include "base/simd/gemm.h"
 #include "ops/conv2d/cost.h"
@@ -97,11 +98,11 @@ TileAt tile_at(const Sizes<M>& s, int64_t tile) {
 
 // V[point][tile][c] = B^T d B of one tile.
 template <int M>
-void transform_input(const Conv2dParams& p, const Sizes<M>& s, const float* x, const float* zeros, TileAt at,
+void transform_input(const Conv2dParams& p, const Sizes<M>& s, const Element* x, const Element* zeros, TileAt at,
                      float* v) {
   using W = Winograd<M>;
   constexpr int kIn = W::kIn;
-  const float* from[kIn * kIn];
+  const Element* from[kIn * kIn];
   for (int i = 0; i < kIn; ++i)
     for (int j = 0; j < kIn; ++j) {
       const int64_t y = at.y - p.ph + i, xx = at.x - p.pw + j;
@@ -156,7 +157,7 @@ void transform_output(const Conv2dParams& p, const Sizes<M>& s, const Ptrs& ptrs
       for (int i = 0; i < M; ++i) t[i * kIn + j] = y[i];
     }
     const bool whole = left >= kLanes;
-    const auto get = [&](const float* at)
+    const auto get = [&](const auto* at)
                          __attribute__((always_inline)) { return whole ? load(at) : load_first(at, left); };
     const Vec bias = ptrs.bias ? get(ptrs.bias + k + c) : Vec{};
 #pragma GCC unroll 4
@@ -171,7 +172,7 @@ void transform_output(const Conv2dParams& p, const Sizes<M>& s, const Ptrs& ptrs
         Vec v = out[i * M + j] + bias;
         if (ptrs.residual) v += get(ptrs.residual + at_pixel * p.ldr + k + c);
         v = at_most(at_least(v, lo), hi);
-        float* y = ptrs.y + at_pixel * p.ldy + k + c;
+        Element* y = ptrs.y + at_pixel * p.ldy + k + c;
         if (whole)
           store(y, v);
         else
@@ -189,7 +190,7 @@ void transform_output(const Conv2dParams& p, const Sizes<M>& s, const Ptrs& ptrs
 template <int M>
 void multiply(const Sizes<M>& s, const float* v, const float* u, const float** rows, int tiles, Range panels,
               float* m) {
-  Tile tile{};
+  TileOf<float> tile{};
   tile.taps = 1, tile.depth = s.channels, tile.panel = s.channels * kLanes;
   tile.ldy = s.ldm, tile.lo = clamp_lo(Act::kNone), tile.hi = clamp_hi(Act::kNone);
   for (int64_t t = 0; t < tiles; ++t) rows[t] = v + t * s.ldv;
@@ -202,7 +203,7 @@ void multiply(const Sizes<M>& s, const float* v, const float* u, const float** r
       const Range r = share(tiles, {part, parts});
       tile.rows = rows + r.begin;
       tile.y = m + r.begin * s.ldm + (q - panels.begin) * kLanes;
-      tile_fn(static_cast<int>(r.end - r.begin), nv)(tile);
+      tile_fn<float>(static_cast<int>(r.end - r.begin), nv)(tile);
     }
   }
 }
@@ -226,11 +227,12 @@ void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
   const Share mine = split(s, worker);
   const int64_t total = mine.tiles.end - mine.tiles.begin;
   if (total <= 0 || mine.panels.begin >= mine.panels.end) return;
-  float* zeros = ptrs.workspace + worker.id * s.worker_floats();
-  auto** rows = reinterpret_cast<const float**>(zeros + s.zeros());
-  float* v = zeros + s.zeros() + s.row_floats();
+  float* own = ptrs.workspace + worker.id * s.worker_floats();
+  auto* zeros = reinterpret_cast<Element*>(own);
+  auto** rows = reinterpret_cast<const float**>(own + s.zeros());
+  float* v = own + s.zeros() + s.row_floats();
   float* m = v + kPoints * s.block * s.ldv;
-  for (int64_t c = 0; c < s.zeros(); ++c) zeros[c] = 0;
+  for (int64_t c = 0; c < s.zeros(); ++c) zeros[c] = Element{};
   const int blocks = static_cast<int>((total + s.block - 1) / s.block);
   const int64_t point_floats = s.panels * s.channels * kLanes, ks = p.group_k();
   for (int64_t g = 0; g < p.groups; ++g) {

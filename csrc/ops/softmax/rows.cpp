@@ -6,7 +6,7 @@ namespace pycnn::PYCNN_ISA_NS {
 namespace {
 
 // The exponentials of a row: where the result will be, unless that would round them.
-int64_t scratch_floats(const SoftmaxParams& p) { return kStep > 1 ? (p.c + 15) / 16 * 16 : 0; }
+int64_t scratch_floats(const SoftmaxParams& p) { return sizeof(Element) == sizeof(float) ? 0 : (p.c + 15) / 16 * 16; }
 int64_t workspace(const SoftmaxParams& p, int workers) { return scratch_floats(p) * workers; }
 template <class E>
 float* between(const SoftmaxParams& p, const Ptrs& ptrs, E* y, Worker worker) {
