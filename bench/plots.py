@@ -14,6 +14,7 @@ from pycnn.timing.table import workloads
 COLOURS = {
     "torch NCHW": "#9aa5b1", "torch NHWC": "#5c6b7a", "torch.compile": "#3b6ea5", "ONNX Runtime": "#6a9f58",
     "OpenVINO": "#8e6bbf", "OpenVINO throughput": "#c3b1e1", "pycnn exact": "#eda3ac", "pycnn": "#d1495b",
+    "torch bf16": "#5c6b7a", "torch.compile bf16": "#3b6ea5", "OpenVINO bf16": "#8e6bbf", "pycnn bf16": "#d1495b",
 }  # fmt: skip
 BOUND = {"multiply": "#d1495b", "memory": "#3b6ea5"}
 

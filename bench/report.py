@@ -14,12 +14,13 @@ from pathlib import Path
 from bench.layers import of_roof
 from pycnn.files import write_text
 from pycnn.timing import ENGINES, Record
-from pycnn.timing.engines import OURS
-from pycnn.timing.table import best_rival, speedup, workloads
+from pycnn.timing.table import best_rival, dtype_of, speedup, workloads
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "performance.md")
-SPEED = ("torch NCHW", "torch NHWC", "torch.compile", "ONNX Runtime", "OpenVINO", *OURS)
+SPEED = (
+    "torch NCHW", "torch NHWC", "torch.compile", "ONNX Runtime", "OpenVINO", "pycnn exact", "pycnn",
+)  # fmt: skip
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
@@ -52,8 +53,8 @@ def machine(record: Record) -> str:
 
 
 def networks(record: Record) -> str:
-    """Time a call of every engine, one row a workload."""
-    present = [name for name in ENGINES if any(t.engine == name for t in record.timings)]
+    """Time a call of every engine of fp32, one row a workload."""
+    present = _present(record, "float32")
     rows = []
     for workload in workloads(record.timings):
         found = {t.engine: t for t in record.timings if t.workload == workload}
@@ -71,6 +72,33 @@ def networks(record: Record) -> str:
     text = markdown(columns, rows)
     failed = "".join(f"\n- {failure.sentence}" for failure in record.failures)
     return text + (f"\n\nNot run:\n{failed}" if failed else "")
+
+
+def _present(record: Record, dtype: str) -> list[str]:
+    timed = {t.engine for t in record.timings}
+    return [name for name in ENGINES if name in timed and dtype_of(name) == dtype]
+
+
+def bf16(record: Record) -> str:
+    """Time a call of the engines of bf16 beside ours of fp32; only workloads that ours of bf16 ran."""
+    present, rows = _present(record, "bfloat16"), []
+    for workload in workloads(record.timings):
+        found = {t.engine: t for t in record.timings if t.workload == workload}
+        own, ratio = found.get("pycnn bf16"), speedup(record.timings, workload, "pycnn bf16")
+        if own is None:
+            continue
+        single = found.get("pycnn")
+        least = min((found[n].error for n in present if n in found and n != own.engine), default=0)
+        rows.append([
+            f"{workload.model} {workload.batch}",
+            *(milliseconds(found[n].p20_s) if n in found else "-" for n in present),
+            "" if ratio is None else f"{ratio:.2f}×",
+            "" if single is None else f"{single.p20_s / own.p20_s:.2f}×",
+            f"{own.error:.1e} ({least:.1e})",
+        ])  # fmt: skip
+    last = ["against the best", "against pycnn in fp32", "error (least of the others)"]
+    head = f"Milliseconds a call, bf16, {record.cpu}, {record.threads} threads, {record.date[:10]}:"
+    return f"{head}\n\n{markdown(['network, batch', *present, *last], rows)}"
 
 
 def _share(record: Record, model: str, batch: int, seconds: float) -> str:
@@ -124,6 +152,7 @@ SECTIONS: dict[str, Callable[[Record], str]] = {
     "summary": summary,
     "machine": machine,
     "networks": networks,
+    "bf16": bf16,
     "setup": setup,
     "layers": layers,
 }

@@ -126,7 +126,7 @@ def test_an_interrupted_measurement_has_saved_what_it_had(fake, tmp_path):
 def lenet_record(tmp_path_factory):
     """Every engine of this machine but torch.compile (tens of seconds), in real processes."""
     path = tmp_path_factory.mktemp("bench") / "record.json"
-    engines = [name for name in available() if name != "torch.compile"]
+    engines = [name for name in available() if not name.startswith("torch.compile")]
     found = measure(
         [LENET], engines=engines, threads=1, rounds=1, seconds=0.0, listener=Listener(), path=path
     )
@@ -136,12 +136,14 @@ def lenet_record(tmp_path_factory):
 def test_every_engine_computes_the_network(lenet_record):
     found, _ = lenet_record
     assert not found.failures
-    assert [t.engine for t in found.timings] == [n for n in available() if n != "torch.compile"]
+    assert [t.engine for t in found.timings] == [
+        n for n in available() if not n.startswith("torch.compile")
+    ]
     for t in found.timings:
-        assert 0 < t.error <= 1e-5
+        assert 0 < t.error <= (1e-5 if ENGINES[t.engine].dtype == "float32" else 2e-2)
         assert 0 < t.min_s <= t.p20_s <= t.median_s and t.calls >= 3
         assert 50e6 < t.peak_bytes < 4e9
-        assert (t.second_shape_s is not None) == (t.engine in (*TORCH_ENGINES, *OURS))
+        assert (t.second_shape_s is not None) == (t.engine in (*TORCH_ENGINES, *OURS, "torch bf16"))
         assert t.first_call_s > 0 and t.build_s > 0
 
 

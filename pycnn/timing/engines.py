@@ -18,6 +18,8 @@ from pycnn.optimize import optimize
 from pycnn.timing import peers
 from pycnn.timing.peers import Ready
 
+Build = Callable[[nn.Module, Tensor, int], Ready]
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -28,13 +30,15 @@ class Engine:
         build: (network in eval, input [n, c, h, w], threads) to what runs it.
         needs: modules that must be importable; `extra`: the extra of pycnn that brings them.
         compiler: whether it calls a C++ compiler.
+        dtype: of the network; engines are compared with those of the same.
     """
 
     name: str
-    build: Callable[[nn.Module, Tensor, int], Ready]
+    build: Build
     needs: tuple[str, ...] = ()
     extra: str = "bench"
     compiler: bool = False
+    dtype: str = "float32"
 
     def why_not(self) -> str | None:
         """Why this engine cannot run here, in one sentence, or None."""
@@ -68,6 +72,15 @@ def _pycnn(net: nn.Module, x: Tensor, threads: int, exact: bool = False) -> Read
     return Ready(partial(fast, x), _tensors, module=fast)
 
 
+def _bf16(name: str, build: Build, **options: Any) -> Engine:
+    """The engine on the network and input in bf16."""
+
+    def built(net: nn.Module, x: Tensor, threads: int) -> Ready:
+        return build(net.to(torch.bfloat16), x.to(torch.bfloat16), threads)
+
+    return Engine(f"{name} bf16", built, dtype="bfloat16", **options)
+
+
 ENGINES: dict[str, Engine] = {
     engine.name: engine
     for engine in (
@@ -79,9 +92,13 @@ ENGINES: dict[str, Engine] = {
         Engine("OpenVINO throughput", peers.openvino_throughput, needs=("openvino",)),
         Engine("pycnn exact", partial(_pycnn, exact=True)),
         Engine("pycnn", _pycnn),
+        _bf16("torch", _torch_nhwc),
+        _bf16("torch.compile", peers.inductor, compiler=True),
+        Engine("OpenVINO bf16", peers.openvino_bf16, needs=("openvino",), dtype="bfloat16"),
+        _bf16("pycnn", _pycnn),
     )
 }
-OURS = ("pycnn exact", "pycnn")  # exact: direct convolution alone
+OURS = ("pycnn exact", "pycnn", "pycnn bf16")  # exact: direct convolution alone
 TORCH_ENGINES = ("torch NCHW", "torch NHWC", "pycnn")
 
 

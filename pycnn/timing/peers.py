@@ -1,7 +1,7 @@
 """Engines that pycnn is compared with and never needs itself: torch.compile, ONNX Runtime, OpenVINO.
 
 Each is given its best case: a network exported or compiled for this one shape, weights frozen, inputs in place, outputs
-not copied where the engine can do without; fp32 arithmetic throughout.
+not copied where the engine can do without; fp32 arithmetic throughout, unless the engine is one of bf16.
 """
 
 from __future__ import annotations
@@ -64,14 +64,14 @@ def onnx_runtime(net: nn.Module, x: Tensor, threads: int) -> Ready:
     )
 
 
-def _openvino(net: nn.Module, x: Tensor, threads: int, hint: str) -> Any:
+def _openvino(net: nn.Module, x: Tensor, threads: int, hint: str, precision: str = "f32") -> Any:
     os.environ.setdefault("OPENVINO_TELEMETRY_OPT_OUT", "1")
     import openvino
 
     model = openvino.convert_model(net, example_input=x, input=[tuple(x.shape)])
     settings = {
         "PERFORMANCE_HINT": hint,
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": precision,
         "INFERENCE_NUM_THREADS": threads,
     }
     return openvino.Core().compile_model(model, "CPU", settings)
@@ -81,11 +81,16 @@ def _results(request: Any) -> list[Tensor]:
     return [torch.from_numpy(t.data.copy()) for t in request.output_tensors]
 
 
-def openvino_latency(net: nn.Module, x: Tensor, threads: int) -> Ready:
+def openvino_latency(net: nn.Module, x: Tensor, threads: int, precision: str = "f32") -> Ready:
     """OpenVINO's own frontend for torch, one request at a time on all threads."""
-    request = _openvino(net, x, threads, "LATENCY").create_infer_request()
+    request = _openvino(net, x, threads, "LATENCY", precision).create_infer_request()
     run = partial(request.infer, [x.numpy()], share_inputs=True, share_outputs=True)
     return Ready(run, lambda _: _results(request))
+
+
+def openvino_bf16(net: nn.Module, x: Tensor, threads: int) -> Ready:
+    """The same, computing in bf16 from fp32 weights and inputs."""
+    return openvino_latency(net, x, threads, "bf16")
 
 
 def openvino_throughput(net: nn.Module, x: Tensor, threads: int) -> Ready:

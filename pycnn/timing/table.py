@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from pycnn.timing.engines import OURS
+from pycnn.timing.engines import ENGINES, OURS
 from pycnn.timing.record import Record
 from pycnn.timing.results import Timing, Workload
 
@@ -19,21 +19,32 @@ def workloads(timings: Sequence[Timing]) -> list[Workload]:
     return list(dict.fromkeys(t.workload for t in timings))
 
 
-def best_rival(timings: Sequence[Timing], workload: Workload) -> Timing | None:
-    """The fastest (20th percentile) engine not ours that answers one call at a time; None: there was none.
+def best_rival(
+    timings: Sequence[Timing], workload: Workload, dtype: str = "float32"
+) -> Timing | None:
+    """The fastest (20th percentile) engine of `dtype`, not ours, that answers one call at a time; None: there was none.
 
     An engine with several requests in flight answers each of them later than that: it is shown, not compared.
     """
     others = [
-        t for t in timings if t.workload == workload and t.engine not in OURS and t.requests == 1
+        t
+        for t in timings
+        if t.workload == workload and t.engine not in OURS and t.requests == 1
+        if dtype_of(t.engine) == dtype
     ]
     return min(others, key=lambda t: t.p20_s, default=None)
 
 
+def dtype_of(engine: str) -> str:
+    """What it computes in."""
+    return ENGINES[engine].dtype if engine in ENGINES else "float32"
+
+
 def speedup(timings: Sequence[Timing], workload: Workload, engine: str = "pycnn") -> float | None:
-    """How many times fewer seconds (20th percentile) `engine` takes than the best rival; None: one was not timed."""
+    """How many times fewer seconds (20th percentile) `engine` takes than the best rival of its dtype; None: one was not
+    timed."""
     own = [t for t in timings if t.workload == workload and t.engine == engine]
-    rival = best_rival(timings, workload)
+    rival = best_rival(timings, workload, dtype_of(engine))
     return None if not own or rival is None else rival.p20_s / own[0].p20_s
 
 
@@ -42,7 +53,7 @@ def rich_table(record: Record, wide: bool = True) -> Table:
     limit = f"{record.limits.fma_flops / 1e9:.0f} GFLOP/s, torch {record.versions['torch']}"
     table = Table(
         title=f"{record.cpu}, {record.threads} threads, {limit}",
-        caption="p20: 20th percentile; vs best: of the other engines; error: max|y - ref| / max|ref|, ref in fp64",
+        caption="p20: 20th percentile; vs best: of others in that dtype; error: max|y - ref| / max|ref|, ref in fp64",
     )
     columns = _WIDE if wide else _NARROW
     for column in columns:

@@ -83,7 +83,7 @@ class Run:
         """Seconds that the first call with one image more takes longer than later ones; None: built for one shape."""
         if self.ready.module is None:
             return None
-        x = torch.cat([self.x, self.x[:1]])
+        x = torch.cat([self.x, self.x[:1]]).to(next(self.ready.module.parameters()).dtype)
         if not self.x.is_contiguous():
             x = x.contiguous(memory_format=torch.channels_last)
         times = []

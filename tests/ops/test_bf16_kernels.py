@@ -32,7 +32,7 @@ def problem(conv: Conv) -> Problem:
 
 
 def expected(conv: Conv, act: str, sums: float) -> tuple[Tensor, Tensor]:
-    """fp64's result and its bound: `sums` times that of fp32 sums, a rounding to bf16 before and after an activation."""
+    """fp64's result and its bound: `sums` times that of fp32 sums, roundings to bf16 around the activation."""
     p = problem(conv)
     y = conv(p.x.double(), p.weight.double(), p.bias.double()) + p.residual.double()
     magnitude = conv(p.x.abs(), p.weight.abs(), p.bias.abs()).double() + p.residual.abs()
