@@ -120,7 +120,7 @@ def test_sections_are_regenerated_in_place_and_only_they(record, tmp_path):
 
 def test_the_documents_have_the_sections():
     found = [re.findall(r"<!-- bench:(\w+) -->", p.read_text()) for p in report.DOCUMENTS]
-    assert found == [["summary"], ["machine", "networks", "setup", "layers"]]
+    assert found == [["summary"], ["machine", "networks", "bf16", "setup", "layers"]]
 
 
 def test_pictures_are_drawn_for_what_the_record_has(record, tmp_path):
