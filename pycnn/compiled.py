@@ -209,7 +209,8 @@ def _make(
     with torch.inference_mode(False), torch.no_grad():
         raw = capture(model, args, kwargs, target().dtype, options.dtype)
         graph = run_passes(raw)
-    program = Program(graph, Weights(graph.tensors, target()), target, options.tune)
+    weights = Weights(graph.tensors, target())
+    program = Program(graph, weights, target, options.tune, options.promoted)
     guard, watched = watch(model, raw)
     inputs = raw.input_tree.tensors(args, kwargs)
     assert inputs is not None
@@ -252,7 +253,7 @@ def _renewed(graph: Compiled) -> Compiled | None:
 
 
 def _refuse_torch(graph: Compiled, inputs: list[Tensor]) -> None:
-    steps = graph.torch_steps(inputs)
+    steps = [step for step in graph.torch_steps(inputs) if not step.promoted]
     if steps:
         named = "; ".join(f"{describe(step)}: {step.reason}" for step in steps)
         raise NotImplementedError(f"strict: {len(steps)} ops would run in torch: {named}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -148,6 +149,21 @@ class OptimizedModule(nn.Module):
             for each in inputs:
                 several = isinstance(each, (tuple, list)) and not _is_shape(each)
                 self(*(_filled(value, self._model) for value in (each if several else [each])))
+
+    def promote(self, paths: Iterable[str]) -> None:
+        """Compute the layers of the modules at these paths in fp32 from now on; for a module optimised in a narrower
+        dtype. `verify(..., auto_promote=True)` finds those that need it.
+
+        Raises:
+            ValueError: the model has no module at a path.
+        """
+        found = frozenset(paths)
+        unknown = found - {path for path, _ in self._model.named_modules()}
+        if unknown:
+            raise ValueError(f"promote: the model has no module {min(unknown)!r}")
+        promoted = self._options.promoted | found
+        self.__dict__["_options"] = replace(self._options, promoted=promoted)
+        self.refresh()
 
     def refresh(self) -> None:
         """Forget every folded weight, graph and plan; for weight edits that leave no trace."""

@@ -24,6 +24,7 @@ class Options:
     batch_invariant: bool = False
     tune: bool = False
     dtype: torch.dtype | None = None
+    promoted: frozenset[str] = frozenset()  # paths of modules whose layers are computed in fp32
 
     def cast(self, value: Any) -> Any:
         """A floating-point tensor in the dtype asked for; anything else as it is."""

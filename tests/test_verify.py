@@ -221,9 +221,18 @@ def test_tolerance() -> None:
 def test_json() -> None:
     found = json.loads(verified(residual_net(), X).to_json())
     assert found["ok"] is True and found["first_bad"] is None and found["same_bits"] is True
-    assert set(found) == {"ok", "same_bits", "worst", "first_bad", "layers", "outputs", "notes"}
+    assert set(found) == {
+        "ok",
+        "same_bits",
+        "worst",
+        "first_bad",
+        "layers",
+        "outputs",
+        "notes",
+        "promoted",
+    }
     assert set(found["layers"][0]) == {
-        "path", "op", "kernel", "shape", "max_abs", "error", "cosine", "torch_error", "tol", "ok",
+        "path", "op", "kernel", "shape", "max_abs", "error", "cosine", "torch_error", "tol", "ok", "module",
     }  # fmt: skip
     assert found["worst"] in [layer["path"] for layer in found["layers"] + found["outputs"]]
     assert found["layers"][0]["shape"] == [2, 8, 10, 12]

@@ -26,6 +26,9 @@ def verify_command(
         float | None,
         typer.Option(min=0, help="Largest max|y-ref|/max|ref|; default 1e-4 or 3 times torch's."),
     ] = None,
+    auto_promote: Annotated[
+        bool, typer.Option("--auto-promote", help="Keep layers that are too far off in fp32.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Hold every layer of an optimised model against the original in fp64; exit status 1 if one is too far off.
@@ -34,7 +37,7 @@ def verify_command(
     """
     model, arguments = network(name, batch, size)
     fast = optimize(model, exact=exact, threads=threads, dtype=dtype_of(dtype))
-    found = verify(fast, model, *arguments, tol=tol)
+    found = verify(fast, model, *arguments, tol=tol, auto_promote=auto_promote)
     print(found.to_json() if as_json else found)
     if not found.ok:
         raise ValueError(found.verdict())

@@ -7,6 +7,7 @@ A derived one is what the model makes of such tensors alone, as a standardised w
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -131,6 +132,17 @@ class TensorTable:
         if twin is None or twin.shape != tensor.shape or twin.dtype != dtype:
             twin = self._twins[source.index] = meta_like(tensor, dtype)
         return twin
+
+    def cast(self, dtype: torch.dtype) -> TensorTable:
+        """The same tensors, read in that dtype."""
+
+        def cast(compute: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
+            return lambda: compute().to(dtype)
+
+        other = copy.copy(self)
+        other.dtype, other._twins = dtype, {}
+        other._derived = {s: (recipe, cast(f)) for s, (recipe, f) in self._derived.items()}
+        return other
 
     def twin(self, source: Source) -> torch.Tensor:
         """As `meta`, another one each time."""

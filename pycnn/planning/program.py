@@ -18,6 +18,7 @@ from pycnn.ir import (
     Shape,
     Shapes,
     Source,
+    TensorTable,
     Torch,
     infer_shapes,
     resolve,
@@ -78,13 +79,14 @@ class Program:
         weights: Weights,
         target: Callable[[], Target],
         tunes: bool = False,
+        promoted: frozenset[str] = frozenset(),
     ) -> None:
         """`target`: tells what a plan made now is for; its device and dtype are always the same. `tunes`: the first
-        call of a plan measures the kernels of its steps."""
+        call of a plan measures the kernels of its steps. `promoted`: modules whose layers are computed in fp32."""
         self.graph = graph
         self.weights = weights
         self.target = target
-        self._tunes = tunes
+        self._tunes, self._promoted = tunes, promoted
         self._tuned: set[Key] = set()
         self._situations: dict[tuple[Shape, ...], Situation] = {}
         self._plans: dict[Key, Lowered] = {}
@@ -92,7 +94,7 @@ class Program:
 
     def with_weights(self, weights: Weights) -> Program:
         """The same graph over other packed weights; plans are made again."""
-        return Program(self.graph, weights, self.target, self._tunes)
+        return Program(self.graph, weights, self.target, self._tunes, self._promoted)
 
     def at(self, inputs: Sequence[Tensor]) -> Situation:
         """What holds for inputs of these shapes; ShapeError if the graph does not."""
@@ -100,7 +102,7 @@ class Program:
         found = self._situations.get(key)
         if found is None:
             shapes, target = infer_shapes(self.graph, key), self.target()
-            items = split(self.graph, shapes, target.dtype, target.without)
+            items = split(self.graph, shapes, target.dtype, target.without, self._promoted)
             items = tuple(_resolved(item, shapes) for item in items)
             found = Situation(key, shapes, items)
             with self._lock:
@@ -118,11 +120,22 @@ class Program:
         env = dict(zip(self.graph.inputs, inputs, strict=True))
         for item in now.items:
             if isinstance(item, TorchStep):
-                env.update(on_torch(item, [env[v] for v in item.node.inputs], now))
+                given = [env[v] for v in item.node.inputs]
+                if not item.promoted:
+                    given = self._cast(item.node.inputs, given)
+                env.update(on_torch(item, given, now))
             else:
-                env.update(on_segment(item, [readable(env[v]) for v in item.inputs], now))
+                given = self._cast(item.inputs, [env[v] for v in item.inputs])
+                env.update(on_segment(item, [readable(x) for x in given], now))
         leaves = [self._leaf(leaf, env, now.shapes) for leaf in self.graph.outputs]
         return self.graph.output_tree.unflatten(leaves)
+
+    def _cast(self, values: Sequence[int], tensors: list[Tensor]) -> list[Tensor]:
+        """What promoted steps left in fp32, as the graph has it."""
+        if not self._promoted:
+            return tensors
+        pairs = zip(values, tensors, strict=True)
+        return [x.to(self.graph.dtypes[v]) for v, x in pairs]
 
     def call_for(self, x: Tensor) -> Call | None:
         """A direct call, where the whole graph is one segment from one tensor to one."""
@@ -203,23 +216,29 @@ class Program:
 
     def run_torch(self, step: TorchStep, inputs: list[Tensor], now: Situation) -> Values:
         """The values of a step that torch runs."""
-        results = _run_torch(step.node.op, inputs, self.graph)
+        tensors = self.graph.tensors
+        if step.promoted:
+            inputs = [x.float() if x.is_floating_point() else x for x in inputs]
+            tensors = tensors.cast(torch.float32)
+        results = _run_torch(step.node.op, inputs, tensors)
         return dict(zip(step.node.outputs, results, strict=True))
 
     def _leaf(self, leaf: Any, env: dict[int, Tensor], shapes: Shapes) -> Any:
         if isinstance(leaf, Const):
             return resolve_value(leaf.value, shapes)
-        return self.graph.tensors[leaf] if isinstance(leaf, Source) else env[leaf]
+        if isinstance(leaf, Source):
+            return self.graph.tensors[leaf]
+        return self._cast([leaf], [env[leaf]])[0]
 
 
 def _key(segment: Segment, inputs: Sequence[Tensor], now: Situation, target: Target) -> Key:
     return now.key, segment.outputs, target, tuple(map(formats_of, inputs))
 
 
-def _run_torch(op: Op, inputs: list[Tensor], graph: Graph) -> list[Tensor]:
+def _run_torch(op: Op, inputs: list[Tensor], tensors: TensorTable) -> list[Tensor]:
     if isinstance(op, Torch):
-        return run_torch_op(op, inputs, graph.tensors.__getitem__)
-    return [run_op(op, inputs, graph.tensors)]
+        return run_torch_op(op, inputs, tensors.__getitem__)
+    return [run_op(op, inputs, tensors)]
 
 
 def addresses(tensors: Sequence[Tensor]) -> list[int]:

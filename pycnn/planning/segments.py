@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from pycnn.ir import Graph, Node, Op, Shapes
+from pycnn.ir import MOVES, Concat, Graph, Identity, Node, Op, Shapes
 from pycnn.planning.support import why_torch
 
 
@@ -21,23 +21,32 @@ class Segment:
 
 @dataclass(frozen=True)
 class TorchStep:
-    """One node that torch runs, and why."""
+    """One node that torch runs, and why. `promoted`: in fp32, its results too."""
 
     node: Node
     reason: str
+    promoted: bool = False
 
 
 Item = Segment | TorchStep
+_EXACT = (*MOVES, Identity, Concat)  # in any dtype
 
 
 def split(
-    graph: Graph, shapes: Shapes, dtype: torch.dtype, without: tuple[type[Op], ...]
+    graph: Graph,
+    shapes: Shapes,
+    dtype: torch.dtype,
+    without: tuple[type[Op], ...],
+    promoted: frozenset[str] = frozenset(),
 ) -> tuple[Item, ...]:
-    """The graph's nodes in order, as segments and torch steps; kernels are of `dtype`, for all ops but `without`."""
+    """The graph's nodes in order, as segments and torch steps; kernels are of `dtype`, for all ops but `without`.
+    Layers of the modules `promoted` are computed in fp32."""
     groups: list[list[Node] | TorchStep] = []
     for node in graph.nodes:
         reason = why_torch(graph, node, shapes, dtype, without)
-        if reason is not None:
+        if node.path in promoted and not isinstance(node.op, _EXACT):
+            groups.append(TorchStep(node, "kept in torch.float32", True))
+        elif reason is not None:
             groups.append(TorchStep(node, reason))
         elif groups and isinstance(groups[-1], list):
             groups[-1].append(node)

@@ -27,7 +27,12 @@ OWN_ERRORS = 3.0  # or this many times torch's own error, if that is more
 
 
 def verify(
-    fast: nn.Module, model: nn.Module, *args: Any, tol: float | None = None, **kwargs: Any
+    fast: nn.Module,
+    model: nn.Module,
+    *args: Any,
+    tol: float | None = None,
+    auto_promote: bool = False,
+    **kwargs: Any,
 ) -> Certificate:
     """Hold every layer of ``fast(*args, **kwargs)`` against ``model`` in fp64.
 
@@ -40,12 +45,16 @@ def verify(
         model: the original, in eval mode: what ``fast`` was made from, or another instance of it.
         args, kwargs: the arguments of a call: ``verify(fast, model, x)``.
         tol: the largest max|y - ref| / max|ref| allowed in any layer. Default: 1e-4 (1e-5 if ``fast`` was made with
-            ``exact=True``), or 3 times the error of ``model`` itself in that layer, whichever is larger.
+            ``exact=True``), or 3 times the error of ``model`` itself (in the dtype of ``fast``) in that layer,
+            whichever is larger.
+        auto_promote: of a module that computes in bf16 or fp16, keep layers that are too far off in fp32, and the
+            layers before them where that is not enough, until all are within `tol` or nothing is left to keep. ``fast``
+            stays so (``fast.promote``); the layers kept run as torch's own ops.
 
     Raises:
         TypeError: fast is not an optimised module, model not a module, tol not a number.
-        ValueError: training mode; tol is negative; the original draws random numbers, does not run in fp64, or is
-            another network than ``fast``.
+        ValueError: training mode; tol is negative; auto_promote of a module that computes in fp32; the original draws
+            random numbers, does not run in fp64, or is another network than ``fast``.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"verify: model must be a torch.nn.Module, got {type(model).__name__}")
@@ -65,7 +74,37 @@ def verify(
             reference = Reference(original, args, kwargs, {})
             outputs = _outputs(reference, tolerance, _tensors(fast(*args, **kwargs)))
             return Certificate((), outputs, True, (f"the model runs as it is: {reason}",))
+        if auto_promote:
+            return _promoted(fast, original, compiled, tolerance, args, kwargs)
         return _certificate(fast, original, compiled, tolerance, args, kwargs)
+
+
+def _promoted(
+    fast: OptimizedModule,
+    original: nn.Module,
+    compiled: Compiled,
+    tolerance: _Tolerance,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Certificate:
+    """After keeping in fp32 what is too far off: those layers, then those before the first that still is."""
+    dtypes = {d for d in compiled.raw.dtypes.values() if d.is_floating_point}
+    if all(dtype.itemsize >= torch.float32.itemsize for dtype in dtypes):
+        raise ValueError("verify: auto_promote keeps layers in fp32, where this module computes")
+    while True:
+        found = _certificate(fast, original, compiled, tolerance, args, kwargs)
+        kept = fast._options.promoted
+        off = {check.module for check in found.layers if not check.ok} - kept
+        if not off and not found.ok:
+            first = found.layers.index(found.first_bad) if found.first_bad in found.layers else None
+            before = [check.module for check in found.layers[:first] if check.module not in kept]
+            off = set(before[-1:])
+        if not off:
+            return replace(found, promoted=tuple(sorted(kept)))
+        fast.promote(off)
+        again, _ = compiled_for("verify", fast, args, kwargs)
+        assert again is not None
+        compiled = again
 
 
 @dataclass(frozen=True)
@@ -138,7 +177,7 @@ class _Walk:
             own = self.reference.own_errors[raw]
             y = self.layers.as_captured(v, values[v])
             check = _compared(path, y, ref, own, self.tolerance.of(own))
-            self.checks.append(replace(check, op=kind(node), kernel=kernel))
+            self.checks.append(replace(check, op=kind(node), kernel=kernel, module=node.path))
 
 
 def _compared(path: str, y: Tensor, ref: Tensor, own: float, tol: float) -> LayerCheck:

@@ -26,6 +26,7 @@ class LayerCheck:
         cosine: <y, ref> / (|y| |ref|).
         torch_error: `error` of the original in its own dtype.
         tol: what `error` may be.
+        module: path of the module it belongs to, "" for the model itself and for outputs.
     """
 
     path: str
@@ -37,6 +38,7 @@ class LayerCheck:
     cosine: float
     torch_error: float
     tol: float
+    module: str = ""
 
     @property
     def ok(self) -> bool:
@@ -67,12 +69,14 @@ class Certificate:
         same_bits: the ordinary call gave, bit for bit, what the plan gave with every value in memory of its own: no
             buffer is used again too early and no barrier is missing.
         notes: what was not compared, and why.
+        promoted: paths of the modules whose layers `auto_promote` keeps in fp32.
     """
 
     layers: tuple[LayerCheck, ...]
     outputs: tuple[LayerCheck, ...]
     same_bits: bool
     notes: tuple[str, ...] = ()
+    promoted: tuple[str, ...] = ()
 
     @property
     def checks(self) -> tuple[LayerCheck, ...]:
@@ -104,6 +108,7 @@ class Certificate:
             "layers": [check.record() for check in self.layers],
             "outputs": [check.record() for check in self.outputs],
             "notes": list(self.notes),
+            "promoted": list(self.promoted),
         }
         return json.dumps(found, indent=2, allow_nan=False)
 
@@ -133,11 +138,15 @@ class Certificate:
             sentence += "; the call's bits differ from those of the plan without reuse of memory"
         return sentence
 
+    def _kept(self) -> list[str]:
+        names = (path or "the model's own ops" for path in self.promoted)
+        return [f"kept in fp32: {', '.join(names)}"] if self.promoted else []
+
     def __str__(self) -> str:
         console = Console(width=140)
         with console.capture() as captured:
             console.print(self.table())
-            for note in self.notes:
+            for note in (*self.notes, *self._kept()):
                 console.print(note, markup=False, highlight=False)
         return captured.get()
 
