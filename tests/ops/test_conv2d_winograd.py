@@ -1,6 +1,7 @@
 """Winograd's kernels, called by name: every size of the last tile, block and vector against F.conv2d in fp64."""
 
 import dataclasses
+import itertools
 
 import convolutions
 import pytest
@@ -148,6 +149,20 @@ def test_refusals_name_the_reason() -> None:
     ]:
         reasons = dict(_C.kernels("conv2d", {**fits, **change}))
         assert {reasons[name] for name in KERNELS} == {reason}
+
+
+def test_kernels_of_weaker_sets_are_never_chosen() -> None:
+    """Costs are in vectors of each set; on small maps those of AVX2 look like less."""
+    for c, k, h, workers in itertools.product(
+        (16, 24, 64), (16, 24, 64), (4, 14, 20, 28), (1, 2, 4)
+    ):
+        params = {"c": c, "k": k, "ldx": c, "ldy": k, "kh": 3, "kw": 3, "ph": 1, "pw": 1}
+        params |= {"h": h, "w": h, "oh": h, "ow": h}
+        for dtype in ("float32", "bfloat16"):
+            able = [n for n, why in _C.kernels("conv2d", params, dtype) if why is None]
+            if able:
+                chosen = _C.choose("conv2d", params, workers, dtype)
+                assert chosen.rsplit("_", 1)[1] == able[0].rsplit("_", 1)[1]
 
 
 def test_the_table_chooses_by_predicted_time() -> None:
