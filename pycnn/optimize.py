@@ -88,7 +88,12 @@ class OptimizedModule(nn.Module):
 
     def _remember(self, key: Any, compiled: Compiled, call: Call) -> None:
         with self._lock:
-            calls = {k: v for k, v in self._calls.items() if v[0] is compiled.guard}
+            keeps = compiled.program.keeps
+            calls = {
+                k: v
+                for k, v in self._calls.items()
+                if v[0] is compiled.guard and keeps(v[1].lowered)
+            }
             calls[key] = (compiled.guard, call)
             while len(calls) > _KEPT_CALLS:
                 del calls[next(iter(calls))]

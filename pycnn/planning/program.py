@@ -28,6 +28,7 @@ from pycnn.ir import (
 )
 from pycnn.planning.cpu import CpuTarget
 from pycnn.planning.formats import formats_of, fresh, strided
+from pycnn.planning.kept import KeptPlans, packed
 from pycnn.planning.lower import Lowered, lower
 from pycnn.planning.segments import Item, Segment, TorchStep, split
 from pycnn.planning.target import Target
@@ -39,7 +40,7 @@ Key = tuple[Any, ...]
 Values = dict[int, Tensor]
 OnSegment = Callable[[Segment, list[Tensor], "Situation"], Values]
 OnTorch = Callable[[TorchStep, list[Tensor], "Situation"], Values]
-KEPT_SHAPES = 64  # plans kept a segment; the one not used for longest goes first
+KEPT_SHAPES = 64  # plans kept a segment, within the bytes of planning/kept.py
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Program:
         self._tunes, self._promoted = tunes, promoted
         self._tuned: set[Key] = set()
         self._situations: dict[tuple[Shape, ...], Situation] = {}
-        self._plans: dict[Key, Lowered] = {}
+        self._plans = KeptPlans()
         self._lock = threading.RLock()
 
     def with_weights(self, weights: Weights) -> Program:
@@ -160,12 +161,17 @@ class Program:
         target = self.target()
         key = _key(segment, inputs, now, target)
         with self._lock:
-            found = self._plans.pop(key, None)
+            found = self._plans.find(key)
             if found is None:
                 found = self._lower(segment, inputs, now, target)
-            self._plans[key] = found
-            _trim(self._plans, KEPT_SHAPES * len(now.items))
+                if self._plans.keep(key, found, KEPT_SHAPES * len(now.items)):
+                    self.weights.keep_only([t for plan in self._plans for t in packed(plan)])
         return found
+
+    def keeps(self, lowered: Lowered) -> bool:
+        """Whether it is among the plans kept."""
+        with self._lock:
+            return any(plan is lowered for plan in self._plans)
 
     def kept(self, segment: Segment, inputs: Sequence[Tensor], now: Situation) -> Lowered:
         """A plan of the same kernels over the same weights, in which every value stays in memory."""
@@ -212,7 +218,7 @@ class Program:
         with self._lock, waiting("measuring kernels") as progress:
             tune(variant, run, target, target.table, progress)
             self._tuned.add(key)
-            self._plans.pop(key, None)
+            self._plans.drop(key)
 
     def run_torch(self, step: TorchStep, inputs: list[Tensor], now: Situation) -> Values:
         """The values of a step that torch runs."""

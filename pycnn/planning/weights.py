@@ -88,6 +88,14 @@ class Weights:
             }
         return kept
 
+    def keep_only(self, used: Sequence[Tensor]) -> None:
+        """Forget packed weights that are not among these."""
+        ids = {id(tensor) for tensor in used}
+        with self._lock:
+            self._packed = {
+                key: held for key, held in self._packed.items() if id(held[1].weight) in ids
+            }
+
     def bytes(self) -> int:
         """Memory of the packed weights."""
         return sum(packed.weight.nbytes for _, packed in self._packed.values())
