@@ -7,6 +7,7 @@ from pycnn._version import __version__
 from pycnn.explain import explain
 from pycnn.models import create_model
 from pycnn.optimize import OptimizedModule, optimize
+from pycnn.planning.limit import MemoryLimitError
 from pycnn.profile import Profile, profile
 from pycnn.registry import list_models
 from pycnn.saved import load, save
@@ -15,6 +16,7 @@ from pycnn.verify import Certificate, verify
 
 __all__ = [
     "Certificate",
+    "MemoryLimitError",
     "OptimizedModule",
     "Profile",
     "Summary",

@@ -210,7 +210,8 @@ def _make(
         raw = capture(model, args, kwargs, target().dtype, options.dtype)
         graph = run_passes(raw)
     weights = Weights(graph.tensors, target())
-    program = Program(graph, weights, target, options.tune, options.promoted)
+    how = options.tune, options.promoted, options.memory_limit
+    program = Program(graph, weights, target, *how)
     guard, watched = watch(model, raw)
     inputs = raw.input_tree.tensors(args, kwargs)
     assert inputs is not None

@@ -289,6 +289,7 @@ def optimize(
     threads: int | None = None,
     tune: bool = False,
     dtype: torch.dtype | None = None,
+    memory_limit: int | None = None,
 ) -> OptimizedModule:
     """A module that computes what `model` computes in eval, several times faster.
 
@@ -314,17 +315,23 @@ def optimize(
             outputs are of that dtype; sums are fp32. `model` keeps its own, in which it trains and gradients are taken.
             bf16 has kernels on the CPU (from AVX2 on; faster than fp32 with AVX-512 BF16) and on CUDA. A model that has
             no plan as a whole is refused with NotImplementedError at its call.
+        memory_limit: bytes that a call may take for what passes between layers, with the workspaces of kernels; its
+            inputs, results and the weights come on top. A plan that needs more is made again: the layers in another
+            order, the images in turns, layers in bands of rows, which costs some time and changes no bit; then with
+            kernels of smaller workspaces, then on one thread. Known before anything runs: what an op that torch runs
+            returns is counted, what it needs meanwhile is not, nor is a model that runs as torch.
 
     Raises:
-        TypeError: model is neither an nn.Module nor an ExportedProgram, or dtype no torch.dtype. ValueError: threads is
-            not a positive integer; another dtype; one that a saved network does not have; or tune with
-            batch_invariant, which chooses without regard to the batch and the threads.
+        TypeError: model is neither an nn.Module nor an ExportedProgram, dtype no torch.dtype, or memory_limit no int.
+            ValueError: threads or memory_limit is not positive; another dtype; one that a saved network does not have;
+            or tune with batch_invariant, which chooses without regard to the batch and the threads, or with
+            memory_limit. MemoryLimitError, from a call: it would need more than memory_limit; says how much.
     """
     module = module_of(model) if isinstance(model, ExportedProgram) else model
     if not isinstance(module, nn.Module):
         raise TypeError(f"optimize: model must be a torch.nn.Module, got {type(model).__name__}")
     if isinstance(module, OptimizedModule):
         module = module._model
-    options = Options(strict, threads, exact, batch_invariant, tune, dtype)
+    options = Options(strict, threads, exact, batch_invariant, tune, dtype, memory_limit)
     options.check(module)
     return OptimizedModule(module, options)

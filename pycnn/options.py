@@ -24,6 +24,7 @@ class Options:
     batch_invariant: bool = False
     tune: bool = False
     dtype: torch.dtype | None = None
+    memory_limit: int | None = None
     promoted: frozenset[str] = frozenset()  # paths of modules whose layers are computed in fp32
 
     def cast(self, value: Any) -> Any:
@@ -50,6 +51,18 @@ class Options:
             )
         if self.dtype is not None:
             self._check_dtype(model, self.dtype)
+        if self.memory_limit is not None:
+            self._check_limit(self.memory_limit)
+
+    def _check_limit(self, limit: Any) -> None:
+        if not isinstance(limit, int) or isinstance(limit, bool):
+            raise TypeError(
+                f"optimize: memory_limit must be a number of bytes, an int, got {limit!r}"
+            )
+        if limit < 1:
+            raise ValueError(f"optimize: memory_limit={limit} must be a positive number of bytes")
+        if self.tune:
+            raise ValueError("optimize: tune=True runs every kernel, whatever memory_limit allows")
 
     def _check_dtype(self, model: nn.Module, dtype: Any) -> None:
         if not isinstance(dtype, torch.dtype):

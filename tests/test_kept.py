@@ -10,7 +10,7 @@ from nets import settle
 from torch import nn
 
 import pycnn
-from pycnn.optimize import graphs_of
+from pycnn.inspection import graphs_of
 from pycnn.planning import kept
 from pycnn.planning.kept import KeptPlans
 from pycnn.planning.lower import Lowered

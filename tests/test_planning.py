@@ -9,9 +9,10 @@ from nets import error, truth
 from torch import nn
 
 import pycnn
+from pycnn.explain import Report
 from pycnn.planning import program
 from pycnn.planning.check import PlacementError, check
-from pycnn.planning.memory import Block, Placement, place
+from pycnn.planning.memory import Block, Placement, align, place
 
 lifetimes = st.lists(
     st.tuples(st.integers(0, 5000), st.integers(0, 20), st.integers(0, 20)), max_size=30
@@ -22,6 +23,21 @@ lifetimes = st.lists(
 def test_placements_never_overlap(items: list[tuple[int, int, int]]) -> None:
     blocks = [Block(i, size, min(a, b), max(a, b)) for i, (size, a, b) in enumerate(items)]
     check(blocks, place(blocks))
+
+
+@given(lifetimes)
+def test_an_arena_is_no_smaller_than_what_is_alive_and_no_larger_than_all(
+    items: list[tuple[int, int, int]],
+) -> None:
+    blocks = [Block(i, size, min(a, b), max(a, b)) for i, (size, a, b) in enumerate(items)]
+    alive = [sum(align(b.size) for b in blocks if b.first <= t <= b.last) for t in range(21)]
+    assert max(alive) <= place(blocks).total <= sum(align(b.size) for b in blocks)
+
+
+def test_the_largest_first_is_not_always_best() -> None:
+    """DenseNet-121: the join lives on below two large blocks that follow one another."""
+    blocks = [Block(0, 4096, 0, 1), Block(1, 3072, 1, 9), Block(2, 3584, 2, 3)]
+    assert place(blocks).total == 4096 + 3072
 
 
 def test_a_chain_needs_two_blocks() -> None:
@@ -82,6 +98,29 @@ def test_joins_of_a_dense_block_are_slices_of_the_last() -> None:
         assert error(fast(x), truth(net, x)) <= 1e-5
         kernels = [step.kernel for step in pycnn.explain(fast, x).steps]
     assert not any("concat" in kernel for kernel in kernels)
+
+
+def test_a_join_is_not_alive_below_a_long_skip_where_that_saves_much() -> None:
+    def forward(self: Fn, x: torch.Tensor) -> torch.Tensor:
+        skip = y = torch.relu(self.stem(x))
+        for layer in self.body:
+            y = layer(torch.nn.functional.max_pool2d(y, 2) if layer is self.body[0] else y)
+        return self.head(torch.cat([skip, self.up(y)], 1))
+
+    def report(convs: int) -> Report:
+        widths = [2, *[128] * convs]
+        body = [nn.Conv2d(a, b, 1) for a, b in zip(widths, widths[1:], strict=False)]
+        layers = {"stem": nn.Conv2d(3, 2, 3, padding=1), "body": nn.ModuleList(body)}
+        layers |= {"up": nn.ConvTranspose2d(128, 30, 2, 2), "head": nn.Conv2d(32, 2, 1)}
+        net = Fn(forward, **layers).eval()
+        with torch.inference_mode():
+            assert error(pycnn.optimize(net)(x), truth(net, x)) <= 1e-5
+            return pycnn.explain(pycnn.optimize(net), x)
+
+    x, maps = torch.randn(1, 3, 64, 64), 64 * 64 * 4
+    # The join has 32 channels, two maps of the body 64: alive together, or the skip's 2 channels and one after the other.
+    found = [(r.peak_bytes, [s.op for s in r.steps].count("concat")) for r in map(report, (3, 8))]
+    assert found == [((32 + 64) * maps, 0), ((2 + 64) * maps, 1)]
 
 
 def test_a_join_in_another_order_is_copied() -> None:

@@ -28,6 +28,7 @@ def page(report: Report, roofs: Sequence[Roof], limits: Limits) -> Page:
             "predicted, at least": _us(total),
             "operations": f"{sum(s.flops for s in report.steps) / 1e9:,.3f} GFLOP",
             "arena": f"{report.peak_bytes / 2**20:,.2f} MiB",
+            "workspaces": f"{report.workspace_bytes / 2**20:,.2f} MiB",
             "packed weights": f"{report.packed_bytes / 2**20:,.2f} MiB",
             "threads": str(report.threads),
             "instruction set": report.isa or "torch's",

@@ -57,7 +57,8 @@ class Report:
         model: class of the module; inputs: shapes of its tensor inputs.
         steps: in the order in which they run. fallbacks: those that torch runs, with the reason.
         notes: why a fusion did not happen.
-        peak_bytes: of the plans' arenas; inputs, outputs and weights come on top. packed_bytes: of the packed weights.
+        peak_bytes: of the plan's arena, of the largest where there are several; inputs, outputs and weights come on
+            top. workspace_bytes: of kernels, beside that arena. packed_bytes: of the packed weights.
         threads, isa: at most how many threads run it, with the kernels of which instruction set.
     """
 
@@ -66,6 +67,7 @@ class Report:
     fallbacks: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     peak_bytes: int = 0
+    workspace_bytes: int = 0
     packed_bytes: int = 0
     threads: int = 1
     isa: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -12,10 +13,10 @@ from pycnn.compiled import Compiled, describe
 from pycnn.explain.flow import Flow
 from pycnn.explain.report import Report, StepReport
 from pycnn.ir import Arith, BatchNorm, Norm, Note, Scale, Shape, Torch
-from pycnn.planning.program import Program, Situation
-from pycnn.planning.segments import Segment, TorchStep
+from pycnn.planning.lower import Lowered
+from pycnn.planning.program import Program
+from pycnn.planning.segments import TorchStep
 from pycnn.planning.step import Step
-from pycnn.planning.target import Target
 from pycnn.work import COPIES, work_of
 
 
@@ -25,31 +26,33 @@ def report(
     """The steps for these inputs; `stages`: module path -> stage of the network."""
     program, now = compiled.program, compiled.program.at(inputs)
     target = program.target()
-    known = dict(zip(program.graph.inputs, inputs, strict=True))
+    plans = iter(program.plans(inputs))
     flow = Flow(program.graph.inputs)
     notes = [(note.value, note) for note in program.graph.notes]
     steps: list[StepReport] = []
     fallbacks: list[str] = []
-    peak = 0
+    largest: Lowered | None = None
     for item in now.items:
         if isinstance(item, TorchStep):
             found = _torch_report(item, program, now.shapes)
             steps.append(replace(found, inputs=flow.torch_step(item)))
             fallbacks.append(f"{describe(item)}: {item.reason}")
             continue
-        lowered = program.lowered(item, _stand_ins(item, known, now, target), now)
-        peak = max(peak, lowered.arena_bytes)
-        read = flow.segment(item, lowered)
-        for step, sources in zip(lowered.steps, read, strict=True):
-            steps.append(
-                replace(_kernel_report(step, now.shapes, notes, target.itemsize), inputs=sources)
-            )
+        lowered = next(plans)
+        if largest is None or lowered.plan.memory_bytes > largest.plan.memory_bytes:
+            largest = lowered
+        read, parts = flow.segment(item, lowered), Counter(lowered.parts)
+        for i, (step, sources) in enumerate(zip(lowered.steps, read, strict=True)):
+            made = _kernel_report(step, now.shapes, notes, target.itemsize)
+            layout = f"{made.layout}, in {parts[i]} parts" if parts[i] > 1 else made.layout
+            steps.append(replace(made, inputs=sources, layout=layout))
     return Report(
         model,
         _staged(steps, stages),
         tuple(fallbacks),
         tuple(_sentence(note) for note in program.graph.notes),
-        peak,
+        0 if largest is None else largest.arena_bytes,
+        0 if largest is None else largest.workspace_bytes,
         program.weights.bytes(),
         target.threads,
         target.name,
@@ -64,17 +67,6 @@ def _staged(steps: Sequence[StepReport], stages: Mapping[str, str]) -> tuple[Ste
         last = stages.get(step.path, last)
         staged.append(replace(step, stage=last))
     return tuple(staged)
-
-
-def _stand_ins(
-    segment: Segment, known: Mapping[int, Tensor], now: Situation, target: Target
-) -> list[Tensor]:
-    """Tensors with the formats the segment will see; where torch makes them, contiguous ones."""
-    template = next(iter(known.values()))
-    return [
-        target.readable(known[v]) if v in known else template.new_empty(tuple(now.shapes[v]))
-        for v in segment.inputs
-    ]
 
 
 _FUSING = ("conv2d", "conv_transpose2d", "linear", "add_act", "arith")

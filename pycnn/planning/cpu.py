@@ -83,6 +83,25 @@ class CpuTarget(Target):
         isa = first.rsplit("_", 1)[1]
         return [first, *(n for n in able if n != first and n.endswith(f"_{isa}"))]
 
+    def takes(self, op: str, kernel: str, params: Params, offset: int) -> bool:
+        return (kernel, None) in _C.kernels(op, params, DTYPES[self.dtype])
+
+    def alternatives(self, op: str, params: Params) -> list[str]:
+        return [] if self.batch_invariant else self.candidates(op, params)
+
+    def workspace_of(self, op: str, kernel: str, params: Params, workers: int) -> int:
+        return _C.workspace(op, kernel, params, workers) * FLOAT
+
+    def workspace(self, draft: Draft) -> int:
+        steps, workers = draft.steps, draft.workers
+        shared = (self.workspace_of(s.op, s.kernel, s.params, workers) for s in steps)
+        own = (
+            align(self.workspace_of(s.op, s.kernel, s.params, 1)) * workers
+            for span in draft.spans
+            for s in steps[span.begin : span.end]
+        )
+        return max((*shared, *own), default=0)
+
     @property
     def processor(self) -> str:
         """What measured choices hold for."""
@@ -103,7 +122,7 @@ class CpuTarget(Target):
     def build(self, draft: Draft) -> _C.Plan:
         plan = _C.Plan(
             draft.arena.total,
-            _workspace(draft) * FLOAT,
+            self.workspace(draft),
             draft.workers,
             draft.inputs,
             draft.outputs,
@@ -116,18 +135,6 @@ class CpuTarget(Target):
         for span in draft.spans:
             plan.section(span.begin, span.end, span.images)
         return plan
-
-
-def _workspace(draft: Draft) -> int:
-    """Floats, of the most demanding step."""
-    steps, workers = draft.steps, draft.workers
-    shared = (_C.workspace(s.op, s.kernel, s.params, workers) for s in steps)
-    own = (
-        align(_C.workspace(s.op, s.kernel, s.params, 1) * FLOAT) // FLOAT * workers
-        for span in draft.spans
-        for s in steps[span.begin : span.end]
-    )
-    return max((*shared, *own), default=0)
 
 
 def runs_bf16() -> bool:

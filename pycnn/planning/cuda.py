@@ -56,6 +56,13 @@ class CudaTarget(Target):
     def complete(self, op: str, params: Params) -> Params:
         return params
 
+    def takes(self, op: str, kernel: str, params: Params, offset: int) -> bool:
+        able = (kernel, DTYPES[self.dtype], None) in self.kernels.kernels(op, params)
+        return able and (self.apart(offset) or self.choose(op, params, offset) == kernel)
+
+    def apart(self, elements: int) -> bool:
+        return elements * self.itemsize % _PIECE == 0
+
     def choose(self, op: str, params: Params, offset: int) -> str:
         asked = {**params, "n": 1} if self.batch_invariant and "n" in params else params
         aligned = offset * self.itemsize % _PIECE == 0

@@ -72,11 +72,14 @@ def of_channels(op: Concat | Slice, shape: Shape) -> bool:
 @dataclass
 class Homes:
     """Assigned homes of a segment's values. `pixel_stride`: elements between pixels of so many channels in the arena;
-    `itemsize`: bytes of an element."""
+    `itemsize`: bytes of an element. `late`: what is made long before the rest of a join is copied into it, so that the
+    join need not be alive until then."""
 
     shapes: Shapes
     pixel_stride: Callable[[int], int]
     itemsize: int = FLOAT
+    late: bool = False
+    long: bool = False  # whether there is such a value
     of: dict[int, Home] = field(default_factory=dict)
     alias: dict[int, int] = field(default_factory=dict)  # value -> the value whose bytes it is
     start: dict[int, tuple[int, int]] = field(
@@ -139,6 +142,8 @@ def assign(
 
 
 _NONE = Home("none", 0, 0)
+# Nodes: the branches of an Inception block have at most 5, the levels below a U-Net's skip more.
+_LONG = 6
 
 
 def _join_in_place(segment: Segment, homes: Homes) -> dict[int, tuple[int, int]]:
@@ -148,6 +153,7 @@ def _join_in_place(segment: Segment, homes: Homes) -> dict[int, tuple[int, int]]
     the last with one more operand, are all the block's last.
     """
     slices: dict[int, tuple[int, int]] = {}
+    made = {v: i for i, node in enumerate(segment.nodes) for v in node.outputs}
     for node in reversed(segment.nodes):
         if not isinstance(node.op, Concat) or not of_channels(
             node.op, homes.shapes[node.outputs[0]]
@@ -160,12 +166,21 @@ def _join_in_place(segment: Segment, homes: Homes) -> dict[int, tuple[int, int]]
                 slices[join] = wider
                 continue
         offset = 0
+        early = _early(node.inputs, made)
+        homes.long = homes.long or bool(early)
         for v in node.inputs:
             free = v not in slices and v not in homes.alias and v not in homes.of
-            if free and node.inputs.count(v) == 1:
+            if free and node.inputs.count(v) == 1 and not (homes.late and v in early):
                 slices[v] = (node.outputs[0], offset)
             offset += Rows.of(homes.shapes[v]).c
     return slices
+
+
+def _early(values: tuple[int, ...], made: dict[int, int]) -> set[int]:
+    """Those after which many nodes make none of the others."""
+    times = sorted(made.get(v, -1) for v in values)
+    gaps = [a for a, b in zip(times, times[1:], strict=False) if b - a > _LONG]
+    return {v for v in values if gaps and made.get(v, -1) <= gaps[-1]}
 
 
 def _side_by_side(

@@ -10,9 +10,8 @@ from torch import Tensor
 from pycnn.planning.lower import Lowered
 
 KEPT_BYTES = 512 << 20  # of a graph
-# Python's and C++'s objects of a step: 1.5 to 1.7 KB by tracemalloc (ResNet-50, DenseNet-121, MobileNetV2) and 0.5 KB of
-# parameters and slots.
-_STEP_BYTES = 2200
+# 1.5 to 1.7 KB by tracemalloc (ResNet-50, DenseNet-121, MobileNetV2); parameters and slots.
+_PYTHON_STEP_BYTES, _PLAN_STEP_BYTES = 1700, 500
 
 
 class KeptPlans:
@@ -65,4 +64,5 @@ def packed(plan: Lowered) -> Sequence[Tensor]:
 
 def _table_bytes(plan: Lowered) -> int:
     constants = sum(tensor.nbytes + sys.getsizeof(tensor) for tensor in plan.constants)
-    return len(plan.steps) * _STEP_BYTES + constants
+    steps = len(plan.steps) * _PYTHON_STEP_BYTES + len(plan.parts) * _PLAN_STEP_BYTES
+    return steps + constants

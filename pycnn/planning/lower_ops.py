@@ -69,7 +69,7 @@ def _convolve(work: Lowering, node: Node, params: Params, has_residual: bool) ->
     x = work.homes[node.inputs[0]]
     # A stem reads NCHW itself; more channels are worth one copy to NHWC.
     few = params["c"] // params["groups"] < 8 and params["groups"] == 1
-    direct = x.nchw and few and work.target.reads_nchw
+    direct = x.nchw and few and work.target.reads_nchw and not work.copies
     if x.nchw and not direct:
         x = work.nhwc(node.inputs[0], node)
     _dense("conv2d", work, node, {**params, "x_nchw": int(x.nchw)}, x, has_residual)

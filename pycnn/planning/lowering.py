@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -17,6 +17,8 @@ from pycnn.planning.segments import Segment
 from pycnn.planning.step import Step
 from pycnn.planning.target import Target
 from pycnn.planning.weights import Weights
+
+Pins = Mapping[tuple[int, str], str]  # (value a node makes, op) -> the kernel to take where it can
 
 
 @dataclass
@@ -35,6 +37,8 @@ class Lowering:
     constants: list[Tensor] = field(default_factory=list)  # plans hold on to them by address
     extra: int = 0
     images: int = 1
+    pins: Pins = field(default_factory=dict)
+    copies: bool = False  # an NCHW input is copied even where a convolution could read it
 
     @contextmanager
     def section(self, images: int) -> Iterator[None]:
@@ -59,7 +63,9 @@ class Lowering:
         third: Home | None = None,
     ) -> None:
         params = self.target.complete(op, params)
-        kernel = self.target.choose(op, params, x.offset)
+        kernel = self.pins.get((node.outputs[0], op))
+        if kernel is None or not self.target.takes(op, kernel, params, x.offset):
+            kernel = self.target.choose(op, params, x.offset)
         if weighted:
             self.weighted.append(len(self.steps))
         self.steps.append(Step(op, kernel, params, node, x, y, residual, third, images=self.images))
@@ -82,9 +88,13 @@ class Lowering:
 
     def buffer(self, floats: int, ld: int) -> Home:
         """A fresh arena buffer that belongs to no value."""
+        return Home("arena", self.fresh(floats), ld)
+
+    def fresh(self, floats: int) -> int:
+        """The key of such a buffer."""
         self.extra += 1
         self.homes.buffers[-self.extra] = floats
-        return Home("arena", -self.extra, ld)
+        return -self.extra
 
     def nhwc(self, value: int, node: Node) -> Home:
         """The value's home, an NCHW input copied once."""
@@ -106,7 +116,7 @@ class Lowering:
         if home.kind == "output" and home.index == index:
             return
         rows = Rows.of(shape)
-        target = Home("output", index, rows.c)
+        target = Home("output", index, rows.c, image=Rows.image(shape) * rows.c)
         if len(shape) == 4 and not channels_last and not same_memory(shape):
             self.emit("layout", node, fields.layout(shape, True, home.ld), home, target)
         else:

@@ -7,8 +7,9 @@ from torch import Tensor
 from pycnn.ir import Shape
 from pycnn.planning.homes import Home, Rows
 from pycnn.planning.lower import Lowered
-from pycnn.planning.program import Program, Situation, addresses
+from pycnn.planning.program import Program, addresses
 from pycnn.planning.segments import Segment
+from pycnn.planning.situation import Situation
 
 
 def observe(

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from pycnn import _C
 from pycnn.ir import (
@@ -21,16 +22,18 @@ from pycnn.ir import (
     TensorTable,
     Torch,
     infer_shapes,
-    resolve,
     resolve_value,
     run_op,
     run_torch_op,
 )
 from pycnn.planning.cpu import CpuTarget
-from pycnn.planning.formats import formats_of, fresh, strided
+from pycnn.planning.formats import formats_of, fresh, readable, strided
 from pycnn.planning.kept import KeptPlans, packed
+from pycnn.planning.limit import MemoryLimitError, Thrift
 from pycnn.planning.lower import Lowered, lower
-from pycnn.planning.segments import Item, Segment, TorchStep, split
+from pycnn.planning.segments import Segment, TorchStep, split
+from pycnn.planning.situation import Situation, situation
+from pycnn.planning.sketch import Given, sketched
 from pycnn.planning.target import Target
 from pycnn.planning.tune import tune
 from pycnn.planning.weights import Weights
@@ -58,19 +61,6 @@ class Call:
         return y
 
 
-@dataclass(frozen=True)
-class Situation:
-    """What one set of input shapes decides: every value's shape, and which nodes kernels run."""
-
-    key: tuple[Shape, ...]
-    shapes: Shapes
-    items: tuple[Item, ...]  # torch steps resolved: no Dims left in their arguments
-
-    @property
-    def all_kernels(self) -> bool:
-        return all(isinstance(item, Segment) for item in self.items)
-
-
 class Program:
     """Runs one graph for any shapes it holds for. Thread-safe; weights are fixed at construction."""
 
@@ -81,21 +71,25 @@ class Program:
         target: Callable[[], Target],
         tunes: bool = False,
         promoted: frozenset[str] = frozenset(),
+        memory_limit: int | None = None,
     ) -> None:
         """`target`: tells what a plan made now is for; its device and dtype are always the same. `tunes`: the first
-        call of a plan measures the kernels of its steps. `promoted`: modules whose layers are computed in fp32."""
+        call of a plan measures the kernels of its steps. `promoted`: modules whose layers are computed in fp32.
+        `memory_limit`: bytes of a call's values and workspaces."""
         self.graph = graph
         self.weights = weights
         self.target = target
-        self._tunes, self._promoted = tunes, promoted
+        self._tunes, self._promoted, self._memory_limit = tunes, promoted, memory_limit
         self._tuned: set[Key] = set()
+        self._within: dict[Key, None] = {}  # calls whose plans are known to keep within the limit
         self._situations: dict[tuple[Shape, ...], Situation] = {}
         self._plans = KeptPlans()
         self._lock = threading.RLock()
 
     def with_weights(self, weights: Weights) -> Program:
         """The same graph over other packed weights; plans are made again."""
-        return Program(self.graph, weights, self.target, self._tunes, self._promoted)
+        asked = self._tunes, self._promoted, self._memory_limit
+        return Program(self.graph, weights, self.target, *asked)
 
     def at(self, inputs: Sequence[Tensor]) -> Situation:
         """What holds for inputs of these shapes; ShapeError if the graph does not."""
@@ -104,30 +98,39 @@ class Program:
         if found is None:
             shapes, target = infer_shapes(self.graph, key), self.target()
             items = split(self.graph, shapes, target.dtype, target.without, self._promoted)
-            items = tuple(_resolved(item, shapes) for item in items)
-            found = Situation(key, shapes, items)
+            found = situation(self.graph, key, shapes, items)
             with self._lock:
                 self._situations[key] = found
                 _trim(self._situations, KEPT_SHAPES)
         return found
 
     def run(self, inputs: Sequence[Tensor]) -> Any:
-        """The model's result for its tensor inputs in graph order."""
+        """The model's result for its tensor inputs in graph order. MemoryLimitError before anything runs."""
+        if self._memory_limit is not None:
+            self._keep_within(inputs)
         return self.walk(inputs, self._run_segment, self.run_torch)
 
-    def walk(self, inputs: Sequence[Tensor], on_segment: OnSegment, on_torch: OnTorch) -> Any:
-        """As `run`, with the segments and torch steps run by the functions given."""
-        now, readable = self.at(inputs), self.target().readable
+    def walk(
+        self,
+        inputs: Sequence[Tensor],
+        on_segment: OnSegment,
+        on_torch: OnTorch,
+        readable: Callable[[Tensor], Tensor] | None = None,
+    ) -> Any:
+        """As `run`, with the segments and torch steps run by the functions given, on what `readable` or the target's
+        makes of their inputs."""
+        now, readable = self.at(inputs), readable or self.target().readable
         env = dict(zip(self.graph.inputs, inputs, strict=True))
-        for item in now.items:
+        for item, spent in zip(now.items, now.spent, strict=True):
+            given = [env[v] for v in item.inputs]
             if isinstance(item, TorchStep):
-                given = [env[v] for v in item.node.inputs]
-                if not item.promoted:
-                    given = self._cast(item.node.inputs, given)
+                given = given if item.promoted else self._cast(item.inputs, given)
                 env.update(on_torch(item, given, now))
             else:
-                given = self._cast(item.inputs, [env[v] for v in item.inputs])
-                env.update(on_segment(item, [readable(x) for x in given], now))
+                given = self._cast(item.inputs, given)
+                env.update(on_segment(item, [*map(readable, given)], now))
+            for v in spent:
+                del env[v]
         leaves = [self._leaf(leaf, env, now.shapes) for leaf in self.graph.outputs]
         return self.graph.output_tree.unflatten(leaves)
 
@@ -173,23 +176,65 @@ class Program:
         with self._lock:
             return any(plan is lowered for plan in self._plans)
 
+    def _keep_within(self, inputs: Sequence[Tensor]) -> None:
+        """MemoryLimitError where a call with these inputs would not."""
+        key = self.at(inputs).key, self.target(), tuple(x.stride() for x in inputs)
+        if key not in self._within:
+            self.plans(inputs)
+            with self._lock:
+                self._within[key] = None
+                _trim(self._within, KEPT_SHAPES)
+
+    def plans(self, inputs: Sequence[Tensor]) -> list[Lowered]:
+        """The plans of all segments, in order; torch tells the formats of its own tensors without computing them.
+        MemoryLimitError: with what the most demanding item needs."""
+        found: list[Lowered] = []
+        needs, fake = [0], FakeTensorMode(allow_non_fake_inputs=True)
+
+        def on_segment(segment: Segment, given: list[Tensor], now: Situation) -> Values:
+            try:
+                found.append(self.lowered(segment, given, now))
+                last = found[-1].output_channels_last
+            except MemoryLimitError as error:
+                needs.append(error.needed)
+                outputs = sketched(self._given(segment, given, now, self.target())).outputs
+                last = tuple(channels_last for _, channels_last in outputs)
+            formats = zip(segment.outputs, last, strict=True)
+            with fake:
+                return {v: _stand_in(now.shapes[v], channels_last) for v, channels_last in formats}
+
+        def on_torch(step: TorchStep, given: list[Tensor], now: Situation) -> Values:
+            needs.append(now.between[now.items.index(step)])
+            with fake:
+                try:
+                    return self.run_torch(step, given, now)
+                except Exception:  # it needs numbers
+                    return {v: _stand_in(now.shapes.get(v, ()), False) for v in step.outputs}
+
+        self.walk([fake.from_tensor(x) for x in inputs], on_segment, on_torch, readable)
+        if self._memory_limit is not None and max(needs) > self._memory_limit:
+            raise MemoryLimitError(self._memory_limit, max(needs))
+        return found
+
     def kept(self, segment: Segment, inputs: Sequence[Tensor], now: Situation) -> Lowered:
         """A plan of the same kernels over the same weights, in which every value stays in memory."""
-        return self._lower(segment, inputs, now, self.target(), keep=True)
+        given = self._given(segment, inputs, now, self.target())
+        return lower(replace(given, pins=self.lowered(segment, inputs, now).kernels()), None, True)
 
     def _lower(
-        self,
-        segment: Segment,
-        inputs: Sequence[Tensor],
-        now: Situation,
-        target: Target,
-        keep: bool = False,
+        self, segment: Segment, inputs: Sequence[Tensor], now: Situation, target: Target
     ) -> Lowered:
+        limit = self._memory_limit
+        thrift = None if limit is None else Thrift(limit, now.outside(segment))
+        return lower(self._given(segment, inputs, now, target), thrift)
+
+    def _given(
+        self, segment: Segment, inputs: Sequence[Tensor], now: Situation, target: Target
+    ) -> Given:
         formats = dict(zip(segment.inputs, map(formats_of, inputs), strict=True))
         nchw, last = ({v: f[i] for v, f in formats.items()} for i in (0, 1))
         tensors, pool = self.graph.tensors, now.all_kernels
-        given = segment, now.shapes, nchw, last, tensors, self.weights
-        return lower(*given, target, pool, keep)
+        return Given(segment, now.shapes, nchw, last, tensors, self.weights, target, pool)
 
     def _run_segment(self, segment: Segment, inputs: list[Tensor], now: Situation) -> Values:
         if self._tunes:
@@ -247,17 +292,13 @@ def _run_torch(op: Op, inputs: list[Tensor], tensors: TensorTable) -> list[Tenso
     return [run_op(op, inputs, tensors)]
 
 
+def _stand_in(shape: Shape, channels_last: bool) -> Tensor:
+    return torch.empty(shape, memory_format=strided(shape, channels_last))
+
+
 def addresses(tensors: Sequence[Tensor]) -> list[int]:
     """Where the tensors' memory begins."""
     return [t.data_ptr() for t in tensors]
-
-
-def _resolved(item: Item, shapes: Shapes) -> Item:
-    """A torch step with the sizes among its arguments as ints: finding them takes longer than many a small op."""
-    if isinstance(item, Segment):
-        return item
-    node = item.node
-    return replace(item, node=replace(node, op=resolve(node.op, shapes)))
 
 
 def _trim(cache: dict[Any, Any], kept: int) -> None:

@@ -27,6 +27,14 @@ class TorchStep:
     reason: str
     promoted: bool = False
 
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        return self.node.inputs
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        return self.node.outputs
+
 
 Item = Segment | TorchStep
 _EXACT = (*MOVES, Identity, Concat)  # in any dtype

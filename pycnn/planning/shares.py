@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 
@@ -25,6 +25,19 @@ def shares_of(times: Sequence[int], workers: int, first: int = 0) -> Iterator[Sh
         begin, end = times[2 * place : 2 * place + 2]
         if begin:
             yield Share(first + place // workers, place % workers, begin, end)
+
+
+def joined(shares: Iterable[Share], parts: Sequence[int], first: int) -> Iterator[Share]:
+    """Those of steps that a plan runs in parts, as if the parts came one after the other; `parts`: which step of a
+    segment, whose first is slot `first`, each of the plan's is a part of; -1: of none."""
+    found: dict[tuple[int, int], tuple[int, int]] = {}
+    for share in shares:
+        key = parts[share.slot], share.worker
+        begin, end = found.get(key, (share.begin, share.begin))
+        found[key] = begin, end + share.end - share.begin
+    for (step, worker), (begin, end) in sorted(found.items()):
+        if step >= 0:
+            yield Share(first + step, worker, begin, end)
 
 
 def durations(shares: Sequence[Share], by_image: Sequence[bool]) -> list[int]:

@@ -33,3 +33,8 @@ class Step:
     third: Home | None = None  # read as a kernel without weights has it: where they would be
     packed: Packed | None = None
     images: int = 1
+
+
+def operands(step: Step) -> tuple[Home | None, Home | None, Home | None, Home]:
+    """x, residual, third and y."""
+    return step.x, step.residual, step.third, step.y

@@ -77,6 +77,26 @@ class Target(ABC):
         none."""
 
     @abstractmethod
+    def takes(self, op: str, kernel: str, params: Params, offset: int) -> bool:
+        """Whether that kernel can run the problem, x being `offset` elements into its buffer."""
+
+    def alternatives(self, op: str, params: Params) -> Sequence[str]:
+        """Kernels that may take the place of the one chosen, best first."""
+        return ()
+
+    def workspace_of(self, op: str, kernel: str, params: Params, workers: int) -> int:
+        """Bytes that a step needs besides its operands."""
+        return 0
+
+    def workspace(self, draft: Draft) -> int:
+        """Bytes of the most demanding step of the plan."""
+        return 0
+
+    def apart(self, elements: int) -> bool:
+        """Whether a kernel may begin so many elements further on than it was chosen for."""
+        return True
+
+    @abstractmethod
     def pack(self, op: str, kernel: str, params: Params, weight: Tensor) -> Tensor:
         """The weights, contiguous in torch's order of axes, as the kernel reads them."""
 

@@ -14,9 +14,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from pycnn import _C
 from pycnn.ir import Node
 from pycnn.planning.lower import Lowered
-from pycnn.planning.program import Program, Situation, Values, addresses
+from pycnn.planning.program import Program, Values, addresses
 from pycnn.planning.segments import Segment, TorchStep
-from pycnn.planning.shares import Share, shares_of
+from pycnn.planning.shares import Share, joined, shares_of
+from pycnn.planning.situation import Situation
 from pycnn.planning.step import Step
 from pycnn.work import Work, work_of, work_of_torch
 
@@ -52,7 +53,7 @@ class Recorder:
         outputs = lowered.fresh_outputs()
         plan = _timed(lowered)
         times = plan.run_timed(addresses(inputs), addresses(outputs))
-        self.shares += shares_of(times, plan.workers, self._slot)
+        self.shares += joined(shares_of(times, plan.workers), lowered.parts, self._slot)
         self._slot += len(lowered.steps)
         return dict(zip(segment.outputs, outputs, strict=True))
 

@@ -14,8 +14,9 @@ from pycnn.ir import Node, flatten_output
 from pycnn.layers import Layers, kind, unique
 from pycnn.optimize import OptimizedModule
 from pycnn.planning.observe import observe
-from pycnn.planning.program import Program, Situation, Values
+from pycnn.planning.program import Program, Values
 from pycnn.planning.segments import Segment, TorchStep
+from pycnn.planning.situation import Situation
 from pycnn.verify.certificate import Certificate, LayerCheck
 from pycnn.verify.deviation import deviation, same_bits
 from pycnn.verify.reference import Reference, buffers_kept

@@ -18,6 +18,7 @@ from pycnn.frontend import capture
 from pycnn.passes import run_passes
 from pycnn.planning.cuda import CudaTarget
 from pycnn.planning.devices import NoTargetError, target_of
+from pycnn.planning.limit import MemoryLimitError
 from pycnn.planning.program import Program
 from pycnn.planning.segments import Segment, TorchStep
 from pycnn.planning.weights import Weights
@@ -229,3 +230,24 @@ def test_a_plan_refuses_what_it_cannot_hold() -> None:
     with pytest.raises(ValueError, match="expected 1 inputs and 1 outputs"):
         plan.run(0, [], [0], 0)
     assert len(plan) == 1 and plan.arena_bytes == 64
+
+
+def test_a_memory_limit_is_kept_in_turns_and_bands() -> None:
+    torch.manual_seed(5)
+    net = settle(
+        nn.Sequential(*(nn.Conv2d(c, k, 3, padding=1) for c, k in ((4, 24), (24, 24), (24, 3))))
+    )
+    x = randn(3, 4, 16, 12).bfloat16().contiguous(memory_format=torch.channels_last)
+    free = program(net.bfloat16(), x)
+    with torch.no_grad():
+        expected = free.run([x])
+        now = free.at([x])
+        whole = free.lowered(now.items[0], [x], now)
+        for part in (2, 3):
+            limit = whole.plan.memory_bytes // part
+            tight = Program(free.graph, free.weights, free.target, memory_limit=limit)
+            assert torch.equal(tight.run([x]), expected)
+            found = tight.lowered(now.items[0], [x], now)
+            assert found.plan.memory_bytes <= limit and len(found.parts) > len(whole.parts)
+        with pytest.raises(MemoryLimitError, match="memory_limit=64 bytes is too small"):
+            Program(free.graph, free.weights, free.target, memory_limit=64).run([x])
