@@ -11,7 +11,7 @@ from torch import Tensor
 from pycnn.ir import Shape
 from pycnn.limits import Limits
 from pycnn.planning.homes import FLOAT
-from pycnn.planning.params import Params
+from pycnn.planning.params import Params, multiplies
 from pycnn.planning.step import Step
 
 COPIES = ("concat", "layout")
@@ -61,6 +61,9 @@ def work_of(step: Step, shapes: Mapping[int, Shape], itemsize: int = FLOAT) -> W
     elif step.op == "linear":
         weights = p["c"] * p["k"]
         flops = 2 * p["m"] * weights
+    elif step.op == "matmul":
+        weights = 0.0 if step.packed is None else step.packed.weight.nbytes / itemsize
+        flops = 2 * multiplies(step.op, p)
     elif step.op == "pool2d" and "kh" in p:
         flops, weights = made * p["kh"] * p["kw"], 0.0
     else:

@@ -23,6 +23,7 @@ class Net(nn.Module):
         self.gamma = nn.Parameter(torch.randn(5, 1, 1))
         self.alpha = nn.Parameter(torch.tensor(0.3))
         self.field = nn.Parameter(torch.randn(1, 5, 8, 6))
+        self.column = nn.Parameter(torch.randn(5, 8, 1))
         self.function = function
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,6 +48,18 @@ TAKEN: dict[str, Callable[[Any, Tensor, Tensor], Tensor]] = {
     "hardswish by hand": lambda m, x, s: x * F.relu6(x + 3) / 6,
     "pooled rows": lambda m, x, s: x.mean([2, 3]) * 2,
     "rows": lambda m, x, s: s.flatten(1) * s.flatten(1),
+    "both repeat": lambda m, x, s: s * x.mean(1, keepdim=True),
+    "both repeat, exchanged": lambda m, x, s: x.amax(1, keepdim=True) - s,
+    "one image axis": lambda m, x, s: x * x[:, :, :1],
+    "one image axis first": lambda m, x, s: x[:, :, :, :1] / (x * x + 1),
+    "a column and a row": lambda m, x, s: x[:, :, :1] - x[:, :, :, :1],
+    "an image for all": lambda m, x, s: x[:1] + s,
+    "rows of three axes": lambda m, x, s: F.relu(x.flatten(2)[:, :1] * s.flatten(2)),
+    "a value of three axes": lambda m, x, s: x * x.mean(0),
+    "a value of two axes": lambda m, x, s: x.mean((0, 1)) - x,
+    "a value of one axis": lambda m, x, s: x * x.amax((0, 1, 2)),
+    "a slice of three axes": lambda m, x, s: x * (x.mean(0)[:, :1] * 2)[:, :, 3:4],
+    "five axes": lambda m, x, s: (x[:, :, None] * s[:, None]).flatten(1, 2),
 }  # fmt: skip
 
 
@@ -64,8 +77,8 @@ def test_kernels_take_it(case: str, layout: torch.memory_format) -> None:
 
 
 KEPT: dict[str, tuple[Callable[[Any, Tensor, Tensor], Tensor], str]] = {
-    "both repeat": (lambda m, x, s: s * x.mean(1, keepdim=True), "both operands repeat"),
-    "one image axis": (lambda m, x, s: x * x[:, :, :1], "repeats one image axis"),
+    "larger than x": (lambda m, x, s: s * m.field, "has shape [1, 5, 8, 6]"),
+    "one image axis": (lambda m, x, s: x * m.column, "repeats one image axis"),
     "alpha": (lambda m, x, s: torch.add(x, s, alpha=2), "alpha=2"),
     "rounding": (lambda m, x, s: torch.div(x, 2, rounding_mode="floor"), "rounding_mode='floor'"),
     "a size": (lambda m, x, s: x * x.shape[2], "no plain number"),
@@ -81,6 +94,15 @@ def test_torch_keeps_it_and_explain_says_why(case: str) -> None:
     with torch.inference_mode():
         assert error(opt(x), truth(net, x)) <= 1e-5
     assert any(reason in line for line in pycnn.explain(opt, x).fallbacks)
+
+
+def test_a_computed_number() -> None:
+    """torch takes the mean of everything; what is multiplied by it is not."""
+    net, x = settle(Net(lambda m, x, s: x * x.mean() - x.amax())), torch.randn(2, 3, 8, 6)
+    opt = pycnn.optimize(net)
+    with torch.inference_mode():
+        assert error(opt(x), truth(net, x)) <= 1e-5
+    assert [step.op for step in pycnn.explain(opt, x).steps].count("arith") == 2
 
 
 def test_an_image_of_one_pixel_and_other_sizes() -> None:

@@ -232,11 +232,11 @@ def test_coverage_tells_what_fell_back_and_what_failed(tmp_path, capsys):
     ]
     whole, gated, missing = found
     assert whole.agrees and whole.whole and whole.steps > 20 and not whole.torch_ops
-    assert gated.agrees and "matmul" in gated.torch_ops
+    assert gated.agrees and "conv2d" in gated.torch_ops and "matmul" not in gated.torch_ops
     assert not missing.agrees and "no_such_network" in missing.failure
     assert coverage.try_network(coverage.Network("torchvision", "alexnet"), most=30) is None
     text = coverage.write(found, 30, tmp_path / "coverage.md").read_text()
-    assert "**3 networks: 2 agree" in text and "| `matmul` | 1 | 24 |" in text
+    assert "**3 networks: 2 agree" in text and "| `conv2d` | 1 | 24 |" in text
     assert "failed: RuntimeError: Unknown model" in text
     assert command.main(["coverage", "resnet1?", "--processes", "1", "--most", "12"]) == 0
     assert capsys.readouterr().out.startswith("resnet18: ")

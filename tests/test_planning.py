@@ -118,7 +118,7 @@ def test_a_join_is_not_alive_below_a_long_skip_where_that_saves_much() -> None:
             return pycnn.explain(pycnn.optimize(net), x)
 
     x, maps = torch.randn(1, 3, 64, 64), 64 * 64 * 4
-    # The join has 32 channels, two maps of the body 64: alive together, or the skip's 2 channels and one after the other.
+    # The join has 32 channels, two maps of the body 64: alive together, or the skip's 2 channels and one after another.
     found = [(r.peak_bytes, [s.op for s in r.steps].count("concat")) for r in map(report, (3, 8))]
     assert found == [((32 + 64) * maps, 0), ((2 + 64) * maps, 1)]
 

@@ -80,9 +80,9 @@ def test_work_of_the_other_ops_by_hand() -> None:
 
 
 def test_work_of_copies_and_torch_steps_by_hand() -> None:
-    weight = nn.Parameter(torch.randn(10, 7))
+    weight = nn.Parameter(torch.randn(1, 10, 7))
     model = Fn(
-        lambda self, x: (x.transpose(1, 2), torch.tanh(self.conv(x)).flatten(2) @ self.w),
+        lambda self, x: (x.transpose(1, 2), torch.bmm(torch.tanh(self.conv(x)).flatten(2), self.w)),
         conv=nn.Conv2d(16, 4, 1),
     )
     model.w = weight

@@ -97,6 +97,55 @@ def test_operands_are_expanded_by_arithmetic_itself() -> None:
     check(lambda m, x: x[:1].expand(2, *x.shape[1:]) + x, (2, 3, 4, 5))
 
 
+@pytest.mark.parametrize("rank", SHAPES)
+def test_variances_and_norms(rank: int) -> None:
+    shape, other = SHAPES[rank], (SHAPES[rank][0] + 1, *SHAPES[rank][1:-1], SHAPES[rank][-1] + 2)
+    for dims in axes_of(rank):
+        for keep in (False, True):
+            check(lambda m, x, d=dims, k=keep: (x + 9).var(d, unbiased=False, keepdim=k), shape, other)  # fmt: skip
+        check(lambda m, x, d=dims: torch.std(x * 3, d, correction=1), shape, other)
+        check(lambda m, x, d=dims: x.relu().norm(dim=d, keepdim=True), shape, other)
+        check(lambda m, x, d=dims: torch.linalg.vector_norm(x * 2, dim=d), shape)
+    for dim in range(-1, rank - 1):
+        check(lambda m, x, d=dim: F.normalize(x.relu(), dim=d, eps=1e-3), shape, other, formats=False)  # fmt: skip
+
+
+def test_rows_of_nothing_are_normalized_as_in_torch() -> None:
+    check(lambda m, x: F.normalize(x * 1e-20, dim=-1), (2, 3, 5))
+    check(lambda m, x: F.normalize(x * 0, dim=-1, eps=1e-6), (2, 3, 5))
+
+
+def test_roots_powers_and_the_larger() -> None:
+    x = (2, 3, 4, 5)
+    check(lambda m, x: (x.square() + 1).sqrt() - torch.rsqrt(x**2 + 0.5), x, (1, 3, 2, 2))
+    check(lambda m, x: (x.relu() + 1).pow(-0.5) + (x.relu() + 1) ** 0.5, x)
+    check(lambda m, x: (x.relu() + 2).pow(-1) + torch.maximum(x, x.mean((2, 3), keepdim=True)), x)
+    check(lambda m, x: torch.addcmul(x, x.relu(), x.tanh(), value=0.3), x)
+    bias, weight = torch.randn(1, 3, 1, 1), torch.randn(3, 1, 1)
+    check(lambda m, x: x + torch.addcmul(bias, weight, x * 2), x)
+
+
+def test_what_torch_keeps_of_them() -> None:
+    for function, reason in (
+        (lambda m, x: x.relu().var(), "is run by torch"),
+        (lambda m, x: x.relu().norm(p=1, dim=1), "p=1"),
+        (lambda m, x: x.relu() ** 3, "exponent=3"),
+        (lambda m, x: x[:, :1].relu().var(1), "is run by torch"),
+        (lambda m, x: torch.addcmul(x[:, :1] * 2, x, x), "larger than what it is added to"),
+    ):
+        fast, x = pycnn.optimize(Fn(function).eval()), torch.randn(2, 3, 4, 5)
+        with torch.inference_mode():
+            torch.testing.assert_close(fast(x), function(None, x), equal_nan=True)
+        (fallback,) = pycnn.explain(fast, x).fallbacks
+        assert reason in fallback
+
+
+def test_operands_of_fewer_axes() -> None:
+    for rank in (2, 3, 4, 5):
+        check(lambda m, x: x.relu() * x.mean(0), SHAPES[rank], (1, *SHAPES[rank][1:]))
+        check(lambda m, x, r=rank: x.relu() - x.sum((0, 1) if r > 2 else 0), SHAPES[rank])
+
+
 def test_expand_by_itself_is_a_copy() -> None:
     for function in (
         lambda m, x: x.mean((2, 3), keepdim=True).expand(-1, -1, 4, 3) * 1,

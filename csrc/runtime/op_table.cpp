@@ -15,6 +15,7 @@
 #include "ops/layout/layout.h"
 #include "ops/linear/linear.h"
 #include "ops/local_response_norm/local_response_norm.h"
+#include "ops/matmul/matmul.h"
 #include "ops/pool2d/pool2d.h"
 #include "ops/rearrange/rearrange.h"
 #include "ops/softmax/softmax.h"
@@ -52,6 +53,7 @@ const std::vector<Op>& op_table() {
       describe("softmax", softmax_kernels(), bf16::softmax_kernels()),
       describe("local_response_norm", local_response_norm_kernels(), bf16::local_response_norm_kernels()),
       describe("attention", attention_kernels()),
+      describe("matmul", matmul_kernels()),
       describe("timestep_embedding", timestep_embedding_kernels()),
   };
   return table;

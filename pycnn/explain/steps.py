@@ -12,7 +12,7 @@ from torch import Tensor
 from pycnn.compiled import Compiled, describe
 from pycnn.explain.flow import Flow
 from pycnn.explain.report import Report, StepReport
-from pycnn.ir import Arith, BatchNorm, Norm, Note, Scale, Shape, Torch
+from pycnn.ir import Arith, BatchNorm, MatMul, Norm, Note, Scale, Shape, Torch
 from pycnn.planning.lower import Lowered
 from pycnn.planning.program import Program
 from pycnn.planning.segments import TorchStep
@@ -69,7 +69,7 @@ def _staged(steps: Sequence[StepReport], stages: Mapping[str, str]) -> tuple[Ste
     return tuple(staged)
 
 
-_FUSING = ("conv2d", "conv_transpose2d", "linear", "add_act", "arith")
+_FUSING = ("conv2d", "conv_transpose2d", "linear", "add_act", "arith", "matmul")
 
 
 def _kernel_report(
@@ -84,6 +84,9 @@ def _kernel_report(
         parts.append("batch_norm")
     if any(isinstance(norm, Scale) for norm in norms):
         parts.append("scale")
+    if isinstance(op, MatMul):
+        parts += ["scale"] * (op.scale != 1)
+        parts += ["addition"] * (op.added is not None or len(node.inputs) > 2)
     if getattr(op, "has_residual", False):
         parts.append("residual")
     if getattr(op, "act", None):

@@ -71,7 +71,7 @@ class Builder:
 
     def size(self, x: Value, axis: int) -> int:
         """A size as a Dim; a plain int where it is the same for every input."""
-        expr = size_of(x.id, axis, self._makers)
+        expr = size_of(x.id, axis, x.rank, self._makers)
         return expr if isinstance(expr, int) else Dim(x.shape[axis], expr)
 
     def sizes(self, x: Value) -> list[int]:

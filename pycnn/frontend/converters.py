@@ -11,11 +11,13 @@ from . import (
     attention,
     dense,
     lines,
+    matmul,
     movement,
     pieces,
     pooling,
     rearrange,
     reduce,
+    statistics,
 )
 
 __all__ = [
@@ -24,9 +26,11 @@ __all__ = [
     "attention",
     "dense",
     "lines",
+    "matmul",
     "movement",
     "pieces",
     "pooling",
     "rearrange",
     "reduce",
+    "statistics",
 ]

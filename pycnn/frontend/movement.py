@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from ..ir import Concat, Dim, Flatten, Identity, Pad, Reshape, Slice, expr_of
 from .builder import Builder, Unsupported, Value, float_value
+from .sizes import the_rest
 from .table import converts
 
 
@@ -29,6 +30,9 @@ def reshape(g: Builder, input: Value, *shape: Any) -> Value:
         raise Unsupported(f"view: {sizes} are not sizes")
     if len(sizes) == 2 and x.rank > 1 and _keeps_batch(g, x, *sizes):
         return g.emit(Flatten(1, x.rank - 1), x)
+    if any(type(s) is int and s == -1 for s in sizes):
+        rest = the_rest(g.sizes(x), sizes)
+        sizes = tuple(rest if type(s) is int and s == -1 else s for s in sizes)
     return g.emit(Reshape(sizes), x)
 
 

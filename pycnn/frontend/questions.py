@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..ir import Dim
 from .calls import CaptureError
+from .table import attribute
 from .trace import Trace
 
 Question = Callable[..., Any]
@@ -55,33 +56,28 @@ def _refuse(name: str) -> Question:
     return answer
 
 
-def _getter(attribute: str) -> Any:
-    """What a TorchFunctionMode is given as the function when code reads `tensor.<attribute>`."""
-    return inspect.getattr_static(torch.Tensor, attribute).__get__
-
-
 _T = torch.Tensor
 QUESTIONS: dict[Any, Question] = {
-    _getter("shape"): _size,
+    attribute("shape"): _size,
     _T.size: _size,
     _T.numel: _numel,
     _T.nelement: _numel,
     torch.numel: _numel,
     _T.__len__: _len,
     _T.__hash__: lambda trace, x: id(x),
-    _getter("device"): lambda trace, x: trace.device,
+    attribute("device"): lambda trace, x: trace.device,
     _T.get_device: lambda trace, x: -1 if trace.device.index is None else trace.device.index,
-    _getter("is_meta"): lambda trace, x: False,
-    _getter("is_cpu"): lambda trace, x: trace.device.type == "cpu",
-    _getter("is_cuda"): lambda trace, x: trace.device.type == "cuda",
+    attribute("is_meta"): lambda trace, x: False,
+    attribute("is_cpu"): lambda trace, x: trace.device.type == "cpu",
+    attribute("is_cuda"): lambda trace, x: trace.device.type == "cuda",
     _T.stride: _layout(_T.stride),
     _T.is_contiguous: _layout(_T.is_contiguous),
     inspect.getattr_static(_T, "data").__set__: _refuse("data"),
     _T.data_ptr: _refuse("data_ptr"),
     _T.untyped_storage: _refuse("untyped_storage"),
     _T.storage_offset: _layout(_T.storage_offset),
-    _getter("grad"): lambda trace, x: x.grad,
-    _getter("requires_grad"): lambda trace, x: x.requires_grad,
+    attribute("grad"): lambda trace, x: x.grad,
+    attribute("requires_grad"): lambda trace, x: x.requires_grad,
 }
 
 

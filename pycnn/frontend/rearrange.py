@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from ..ir import Expand, Op, Permute, Rearrange, Reshape, Unflatten
 from .builder import Builder, Unsupported, Value, float_value, map_value
-from .table import converts
+from .table import converts, reads
 
 _BOTH = (torch, torch.Tensor)
 
@@ -28,6 +28,23 @@ def transpose(g: Builder, input: Value, dim0: int, dim1: int) -> Value:
     a, b = dim0 % x.rank, dim1 % x.rank
     order[a], order[b] = order[b], order[a]
     return g.emit(Permute(tuple(order)), x)
+
+
+@reads("mT")
+def matrix_transpose(g: Builder, input: Value, *_: Any) -> Value:
+    return transpose(g, input, -2, -1)
+
+
+@converts("t", where=_BOTH, may_alias=True)
+def t(g: Builder, input: Value) -> Value:
+    x = float_value(input, "t: x")
+    return transpose(g, x, 0, x.rank - 1)
+
+
+@reads("T")
+def transposed(g: Builder, input: Value, *_: Any) -> Value:
+    x = float_value(input, "T: x")
+    return g.emit(Permute(tuple(range(x.rank))[::-1]), x)
 
 
 @converts("movedim", "moveaxis", where=_BOTH, may_alias=True)

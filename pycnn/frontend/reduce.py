@@ -18,6 +18,7 @@ from ..ir import (
     Reshape,
     Slice,
     Softmax,
+    Unflatten,
 )
 from .builder import Builder, Unsupported, Value, float_value
 from .pieces import drop
@@ -32,14 +33,14 @@ def mean(
     g: Builder, input: Value, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Value:
     x = float_value(input, "mean: x")
-    axes = _axes("mean", x, dim, dtype)
+    axes = reduced_axes("mean", x, dim, dtype)
     return _kept(g, x, axes, keepdim, _pooled(g, x, axes, "avg"))
 
 
 @converts("amax", where=_BOTH)
 def amax(g: Builder, input: Value, dim: Any = (), keepdim: bool = False) -> Value:
     x = float_value(input, "amax: x")
-    axes = _axes("amax", x, dim, None)
+    axes = reduced_axes("amax", x, dim, None)
     return _kept(g, x, axes, keepdim, _pooled(g, x, axes, "max"))
 
 
@@ -48,14 +49,14 @@ def sum_(
     g: Builder, input: Value, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Value:
     x = float_value(input, "sum: x")
-    axes = _axes("sum", x, dim, dtype)
+    axes = reduced_axes("sum", x, dim, dtype)
     if len(axes) == 1 and x.rank > 2 and x.shape[axes[0]] <= _FEW:
         added = _kept(g, x, axes, keepdim, _added(g, x, axes[0]))
         return g.emit(Identity("nchw"), added) if added.rank == 4 else added
     return _kept(g, x, axes, keepdim, _pooled(g, x, axes, "sum"))
 
 
-def _axes(name: str, x: Value, dim: Any, dtype: Any) -> tuple[int, ...]:
+def reduced_axes(name: str, x: Value, dim: Any, dtype: Any) -> tuple[int, ...]:
     """The axes that are gone, in order; Unsupported where that is all of them, or the dtype is another."""
     asked = dim if isinstance(dim, (tuple, list)) else () if dim is None else (dim,)
     axes = tuple(sorted({int(d) % x.rank for d in asked})) if x.rank else ()
@@ -64,20 +65,29 @@ def _axes(name: str, x: Value, dim: Any, dtype: Any) -> tuple[int, ...]:
     return axes
 
 
-def _pool(g: Builder, x: Value, mode: Literal["avg", "max", "sum"]) -> Value:
+def reduced(g: Builder, x: Value, axes: tuple[int, ...], keepdim: bool, divisor: int) -> Value:
+    """Sums over the axes, divided."""
+    return _kept(g, x, axes, keepdim, _pooled(g, x, axes, "sum", divisor))
+
+
+def _pool(g: Builder, x: Value, mode: Literal["avg", "max", "sum"], divisor: int) -> Value:
     """One pixel of each map."""
     if mode != "sum":
         return g.emit(AdaptivePool2d(mode, (1, 1)), x)
     window = g.size(x, 2), g.size(x, 3)
-    return g.emit(Pool2d("avg", window, window, divisor_override=1), x)
+    return g.emit(Pool2d("avg", window, window, divisor_override=divisor), x)
 
 
 def _pooled(
-    g: Builder, x: Value, axes: tuple[int, ...], mode: Literal["avg", "max", "sum"]
+    g: Builder,
+    x: Value,
+    axes: tuple[int, ...],
+    mode: Literal["avg", "max", "sum"],
+    divisor: int = 1,
 ) -> Value:
     """[m, c, 1, 1], or [n, c, 1, 1] of a map: c is the axis along which memory is adjacent, where it is kept."""
     if x.rank == 4 and axes == (2, 3):
-        return _pool(g, x, mode)
+        return _pool(g, x, mode, divisor)
     adjacent = 1 if x.rank == 4 else x.rank - 1
     kept = [d for d in range(x.rank) if d not in axes and d != adjacent]
     channels = [] if adjacent in axes else [adjacent]
@@ -86,7 +96,7 @@ def _pooled(
     order = Permute((*kept, *channels, *axes))
     rows = Reshape((_product(sizes, kept), c, 1, _product(sizes, axes)))
     maps = g.emit(Rearrange((order, rows)), x)
-    pooled = _pool(g, maps, mode)
+    pooled = _pool(g, maps, mode, divisor)
     shape = Reshape(tuple(sizes[d] for d in (*kept, *channels)))
     back = sorted((*kept, *channels))
     if back == [*kept, *channels]:
@@ -136,6 +146,9 @@ def softmax(
         return g.emit(Softmax(axis), x)
     if x.rank == 1:
         raise Unsupported("softmax: of one axis is run by torch")
+    if axis == last:
+        y = g.emit(Softmax(1), g.emit(Flatten(0, last - 1), x))
+        return g.emit(Unflatten(0, tuple(g.sizes(x)[:last])), y)
     order = (*(d for d in range(x.rank) if d != axis), axis)
     sizes = [g.size(x, d) for d in order]
     rows = Reshape((_product(sizes, range(last)), sizes[last]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,6 +31,24 @@ def converts(
                 if function is not None:
                     CONVERTERS[function] = converter
                     MAY_ALIAS.update([function] if may_alias else [])
+        return converter
+
+    return enter
+
+
+def attribute(name: str) -> Callable[..., Any]:
+    """What a TorchFunctionMode is given as the function when code reads `tensor.<name>`."""
+    getter: Callable[..., Any] = inspect.getattr_static(torch.Tensor, name).__get__
+    return getter
+
+
+def reads(*names: str) -> Callable[[Converter], Converter]:
+    """Enter a converter for these attributes of tensors, which are views."""
+
+    def enter(converter: Converter) -> Converter:
+        for name in names:
+            CONVERTERS[attribute(name)] = converter
+            MAY_ALIAS.add(attribute(name))
         return converter
 
     return enter

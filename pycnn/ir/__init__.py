@@ -7,6 +7,7 @@ executes it with plain torch.
 from .codec import CodecError, decode, encode
 from .derived import derive
 from .dim import (
+    Apply,
     Dim,
     Expr,
     Guard,
@@ -17,6 +18,7 @@ from .dim import (
     evaluate,
     expr_of,
     recording_guards,
+    value_of,
 )
 from .fold import folded_weight
 from .graph import (
@@ -52,6 +54,7 @@ from .ops import (
     LayerNorm,
     Linear,
     LocalResponseNorm,
+    MatMul,
     Norm,
     Op,
     Pad,
@@ -90,6 +93,7 @@ __all__ = [
     "Act",
     "AdaptivePool2d",
     "Add",
+    "Apply",
     "Arith",
     "Attention",
     "BatchNorm",
@@ -112,6 +116,7 @@ __all__ = [
     "LayerNorm",
     "Linear",
     "LocalResponseNorm",
+    "MatMul",
     "Node",
     "Norm",
     "Note",
@@ -167,6 +172,7 @@ __all__ = [
     "sources",
     "tensors_in",
     "to_json",
+    "value_of",
     "verify",
     "walk",
 ]

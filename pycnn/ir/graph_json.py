@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 import torch.utils._pytree as pytree
 
 from .codec import CodecError, decode, decode_expr, encode, encode_expr
@@ -153,7 +154,7 @@ def _graph(data: Mapping[str, Any], tensors: TensorTable, sources: Mapping[str, 
         output_tree=OutputTree(result_spec),
         input_tree=InputTree(spec, constants),
         tensors=tensors,
-        dtypes={int(v): decode(dtype, by_index) for v, dtype in data["dtypes"].items()},
+        dtypes={int(v): _dtype(decode(dtype, by_index)) for v, dtype in data["dtypes"].items()},
         input_shapes=tuple(tuple(shape) for shape in data["shapes"]),
         guards=tuple(
             Guard(decode_expr(left), op, decode_expr(right), bool(outcome))
@@ -163,3 +164,9 @@ def _graph(data: Mapping[str, Any], tensors: TensorTable, sources: Mapping[str, 
         layout_read=bool(data["layout_read"]),
         aliased=frozenset(data["aliased"]),
     )
+
+
+def _dtype(value: Any) -> torch.dtype:
+    if not isinstance(value, torch.dtype):
+        raise CodecError(f"{value!r} is no dtype")
+    return value

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pycnn.ops.arith import apply_kind
 from pycnn.ops.attention import reference as attention
+from pycnn.ops.matmul import reference as matmul
 from pycnn.ops.timestep_embedding import frequencies
 from pycnn.ops.timestep_embedding import reference as timestep_embedding
 
@@ -124,6 +125,19 @@ def _softmax(op: ops.Softmax, x: Sequence[Tensor], tensors: TensorTable) -> Tens
 @run_op.register
 def _attention(op: ops.Attention, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
     return attention(x[0], x[1], x[2], op.heads, op.scale)
+
+
+@run_op.register
+def _matmul(op: ops.MatMul, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    a, b, *r = (
+        run_op(ops.Rearrange(moves), [t], tensors)
+        for t, moves in zip(x, (op.a, op.b, op.r), strict=False)
+    )
+    y = matmul(a, b, r[0] if r else None, op.scale)
+    if op.added is not None:
+        each = tensors[op.added].reshape(-1, *y.shape[1:])
+        y = (torch.unflatten(y, 0, (-1, len(each))) + each).flatten(0, 1)
+    return run_op(ops.Rearrange(op.y), [y], tensors)
 
 
 @run_op.register

@@ -2,6 +2,7 @@
 
 from .attention import Attention, Softmax, TimestepEmbedding
 from .dense import BatchNorm, Conv2d, ConvTranspose2d, Linear, Norm, Scale
+from .matmul import MatMul
 from .movement import (
     MOVES,
     Concat,
@@ -40,6 +41,7 @@ __all__ = [
     "LayerNorm",
     "Linear",
     "LocalResponseNorm",
+    "MatMul",
     "Mode",
     "Norm",
     "Op",

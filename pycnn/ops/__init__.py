@@ -13,6 +13,7 @@ from pycnn.ops.group_norm import group_norm
 from pycnn.ops.layer_norm import layer_norm
 from pycnn.ops.linear import linear
 from pycnn.ops.local_response_norm import local_response_norm
+from pycnn.ops.matmul import matmul
 from pycnn.ops.pool2d import (
     adaptive_avg_pool2d,
     adaptive_max_pool2d,
@@ -45,6 +46,7 @@ __all__ = [
     "layer_norm",
     "linear",
     "local_response_norm",
+    "matmul",
     "max_pool2d",
     "pixel_shuffle",
     "pixel_unshuffle",

@@ -20,6 +20,9 @@ KINDS: dict[str, int] = {
     "rsub": 4,
     "rdiv": 5,
     "prelu": 6,
+    "max": 7,
+    "sqrt": 8,
+    "rsqrt": 9,
 }
 _NAMES = {code: name for name, code in ACTS.items()}
 _KIND_NAMES = {code: name for name, code in KINDS.items()}
@@ -42,6 +45,12 @@ def apply_kind(x: Tensor, other: Tensor | float, kind: str) -> Tensor:
             return other / x
         case "prelu":  # the clamp: an infinite x has no say in the slope's gradient
             return torch.where(x > 0, x, other * x.clamp(max=0))
+        case "max":
+            return torch.maximum(x, torch.as_tensor(other, dtype=x.dtype, device=x.device))
+        case "sqrt":
+            return torch.sqrt(x + other)
+        case "rsqrt":
+            return torch.rsqrt(x + other)
     raise ValueError(f"arith: kind={kind!r} is not one of {', '.join(KINDS)}")
 
 
@@ -61,7 +70,7 @@ def arith(
         x: any shape; other: a shape that broadcasts with it, same dtype and device. fp32 on the CPU runs our kernel if
             the result has x's shape; anything else, and a call that needs a gradient, runs the torch composition.
         kind: "add", "sub", "mul", "div", or with the operands exchanged "rsub", "rdiv"; "prelu" is x where
-            x > 0, else ``other * x``.
+            x > 0, else ``other * x``; "max", the larger; "sqrt", "rsqrt", those of ``x + other``.
         act, act_param: as in :func:`pycnn.ops.conv2d`.
 
     Returns: a tensor of the shape and the strides torch gives it.

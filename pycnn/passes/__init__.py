@@ -15,7 +15,9 @@ from .fold_pad import fold_pad
 from .fold_scale import fold_scale
 from .fuse_activation import fuse_activation
 from .fuse_movement import fuse_movement
+from .fuse_product import fuse_product
 from .fuse_residual import fuse_residual
+from .read_through import read_through
 from .sink_line import sink_line
 from .sink_permute import sink_permute
 from .sink_reshape import sink_reshape
@@ -32,11 +34,13 @@ PASSES: tuple[Pass, ...] = (
     dead_code,  # pads that every reader took, and permutes, must not count as readers below
     fold_batch_norm,
     fold_scale,
+    fuse_product,
     fuse_activation,
     fuse_residual,
     flatten_linear,
     flatten_rows,
     fuse_movement,
+    read_through,
     dead_code,
 )
 
@@ -66,7 +70,9 @@ __all__ = [
     "folded_weight",
     "fuse_activation",
     "fuse_movement",
+    "fuse_product",
     "fuse_residual",
+    "read_through",
     "run_passes",
     "sink_line",
     "sink_permute",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pycnn import _C
-from pycnn.ir import Attention, Op, TimestepEmbedding
+from pycnn.ir import Attention, MatMul, Op, TimestepEmbedding
 from pycnn.planning.draft import Draft
 from pycnn.planning.homes import FLOAT
 from pycnn.planning.memory import align
@@ -39,7 +39,7 @@ class CpuTarget(Target):
 
     @property
     def without(self) -> tuple[type[Op], ...]:
-        return () if self.dtype == torch.float32 else (Attention, TimestepEmbedding)
+        return () if self.dtype == torch.float32 else (Attention, MatMul, TimestepEmbedding)
 
     @property
     def name(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pycnn.ir import Attention, Op, TimestepEmbedding
+from pycnn.ir import Attention, MatMul, Op, TimestepEmbedding
 from pycnn.planning.draft import Draft
 from pycnn.planning.params import Params
 from pycnn.planning.target import Target
@@ -37,7 +37,7 @@ class CudaTarget(Target):
 
     @property
     def without(self) -> tuple[type[Op], ...]:
-        return Attention, TimestepEmbedding
+        return Attention, MatMul, TimestepEmbedding
 
     @property
     def name(self) -> str:

@@ -21,6 +21,7 @@ from pycnn.ir import (
     ConvTranspose2d,
     Identity,
     LayerNorm,
+    MatMul,
     Node,
     Rearrange,
     Shape,
@@ -59,9 +60,12 @@ def propagate(
             found = False  # torch answers in NCHW
         elif isinstance(node.op, Identity) and node.op.layout:
             found = node.op.layout == "nhwc"
+        elif isinstance(node.op, MatMul):
+            found = _multiplied(node, shapes, tensors)
         elif isinstance(node.op, Arith):
             out = shapes[node.outputs[0]]  # an operand that is repeated has no say
-            found = next((formats[v] for v in node.inputs if shapes[v] == out), False)
+            full = [formats[v] for v in node.inputs if shapes[v] == out]
+            found = full[0] if full else _repeated(node, read, shapes)
         elif isinstance(node.op, Add):
             found = read[0]  # the first operand's strides decide
         elif isinstance(node.op, MOVES) and not isinstance(node.op, Slice):
@@ -82,6 +86,25 @@ def _moved(node: Node, last: bool, shapes: Shapes, tensors: TensorTable) -> bool
         return last
     x = torch.empty(shape, device="meta", memory_format=strided(shape, last))
     return is_channels_last(run_op(op, [x], tensors))
+
+
+def _repeated(node: Node, read: Sequence[bool], shapes: Shapes) -> bool:
+    """As torch has it where no operand has the result's shape."""
+    found = torch.zeros((), device="meta")
+    for v, last in zip(node.inputs, read, strict=True):
+        found = found + torch.empty(
+            shapes[v], device="meta", memory_format=strided(shapes[v], last)
+        )
+    return is_channels_last(found)
+
+
+def _multiplied(node: Node, shapes: Shapes, tensors: TensorTable) -> bool:
+    """torch's product is contiguous; then it is moved."""
+    op = resolve(node.op, shapes)
+    assert isinstance(op, MatMul)
+    first, second = op.product([shapes[v] for v in node.inputs], tensors)
+    y = torch.empty((*first[:2], second[2]), device="meta")
+    return is_channels_last(run_op(Rearrange(op.y), [y], tensors))
 
 
 def strided(shape: Shape, channels_last: bool) -> torch.memory_format:

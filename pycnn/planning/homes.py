@@ -38,7 +38,7 @@ class Rows:
     def of(shape: Shape) -> Rows:
         if len(shape) == 4:
             return Rows(shape[0] * shape[2] * shape[3], shape[1])
-        return Rows(math.prod(shape[:-1]), shape[-1])
+        return Rows(math.prod(shape[:-1]), shape[-1]) if shape else Rows(1, 1)
 
     @staticmethod
     def image(shape: Shape) -> int:

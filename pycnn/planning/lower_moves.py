@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pycnn.ir import (
@@ -105,18 +106,34 @@ def _rearrange(op: Op, work: Lowering, node: Node) -> None:
     """One copy; one more before each change of shape whose sizes do not divide those before it."""
     x, y = work.homes[node.inputs[0]], work.homes[node.outputs[0]]
     view = View.of(work.shapes[node.inputs[0]], x.ld, x.nchw)
-    for move in moves_of(op):
+    x, view = through(work, node, x, view, moves_of(op))
+    axes = view.onto(strides(work.shapes[node.outputs[0]], y.ld))
+    work.emit("rearrange", node, rearrange(axes), starting(x, view), y)
+
+
+def through(
+    work: Lowering, node: Node, x: Home, view: View, moves: Sequence[Op]
+) -> tuple[Home, View]:
+    """The buffer and the view of it that is `view` of x after movements; copied where no strides tell one."""
+    for move in moves:
         after = view.after(move, work.tensors)
         if after is None:
             shape = view.shape
-            flat = work.buffer(math.prod(shape), shape[-1])
-            axes = view.onto(strides(shape, shape[-1], nchw=True))
-            work.emit("rearrange", node, rearrange(axes), _from(x, view), flat)
-            x, after = flat, dense_after(move, shape, work.tensors)
+            x = dense_copy(work, node, x, view)
+            after = dense_after(move, shape, work.tensors)
         view = after
-    axes = view.onto(strides(work.shapes[node.outputs[0]], y.ld))
-    work.emit("rearrange", node, rearrange(axes), _from(x, view), y)
+    return x, view
 
 
-def _from(x: Home, view: View) -> Home:
+def dense_copy(work: Lowering, node: Node, x: Home, view: View) -> Home:
+    """A buffer with the view's elements, row-major without gaps."""
+    shape = view.shape
+    flat = work.buffer(math.prod(shape), shape[-1])
+    axes = view.onto(strides(shape, shape[-1], nchw=True))
+    work.emit("rearrange", node, rearrange(axes), starting(x, view), flat)
+    return flat
+
+
+def starting(x: Home, view: View) -> Home:
+    """x from the view's first element on."""
     return replace(x, offset=x.offset + view.offset)

@@ -7,7 +7,6 @@ from functools import singledispatch
 from pycnn.ir import (
     AdaptivePool2d,
     Add,
-    Arith,
     Attention,
     BatchNorm,
     Conv2d,
@@ -21,14 +20,13 @@ from pycnn.ir import (
     Op,
     Pool2d,
     Softmax,
-    Source,
     TimestepEmbedding,
     Upsample,
     resolve,
 )
 from pycnn.ops.timestep_embedding import STEP_TYPES
 from pycnn.planning import params as fields
-from pycnn.planning.homes import Home, Rows
+from pycnn.planning.homes import Home
 from pycnn.planning.lowering import Lowering
 from pycnn.planning.params import Params
 
@@ -170,24 +168,6 @@ def _add(op: Add, work: Lowering, node: Node) -> None:
     y = work.homes[node.outputs[0]]
     params = {**fields.rows(work.shapes[node.inputs[0]], x, y), "ldr": r.ld}
     work.emit("add_act", node, {**params, **fields.act_fields(op)}, x, y, r)
-
-
-@lower_op.register
-def _arith(op: Arith, work: Lowering, node: Node) -> None:
-    y, out = work.homes[node.outputs[0]], work.shapes[node.outputs[0]]
-    full = next(i for i, v in enumerate(node.inputs) if work.shapes[v] == out)
-    x = work.nhwc(node.inputs[full], node)
-    params = {**fields.arith(op, out, exchanged=full == 1), **lds(x, y), **fields.act_fields(op)}
-    if isinstance(op.other, Source):
-        shape = op.other_shape(work.tensors)
-        params |= fields.repeats(shape, out, Rows.of((1,) * (len(out) - len(shape)) + shape).c)
-        work.emit("arith", node, params, x, y, weighted=True)
-    elif op.other is not None:
-        work.emit("arith", node, {**params, "scalar": float(op.other)}, x, y)
-    else:
-        b = node.inputs[1 - full]
-        r = work.nhwc(b, node)
-        work.emit("arith", node, {**params, **fields.repeats(work.shapes[b], out, r.ld)}, x, y, r)
 
 
 @lower_op.register

@@ -181,6 +181,8 @@ def multiplies(op: str, params: Params) -> float:
         return math.prod(p[f"s{i}"] for i in range(8)) / 4
     if op == "attention":
         return p["n"] * p["heads"] * p["l"] * p["s"] * (p["d"] + p["dv"])
+    if op == "matmul":
+        return math.prod(p.get(f"s{i}", 1) for i in range(4)) * p["m"] * p["c"] * p["k"]
     if op == "timestep_embedding":
         return p["n"] * p["width"] * 4
     if op == "linear":

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pycnn.ir import Shape, Shapes, TensorTable
-from pycnn.planning import lower_moves  # noqa: F401  (enters its ops into the table)
+from pycnn.planning import lower_arith, lower_matmul, lower_moves  # noqa: F401  (enter their ops)
 from pycnn.planning import params as fields
 from pycnn.planning.arena import Span, arrange
 from pycnn.planning.draft import Draft

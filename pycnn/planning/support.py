@@ -21,14 +21,15 @@ from pycnn.ir import (
     LayerNorm,
     Linear,
     LocalResponseNorm,
+    MatMul,
     Node,
     Op,
     Pad,
     Pool2d,
+    Rearrange,
     Shape,
     Shapes,
     Softmax,
-    Source,
     TensorTable,
     TimestepEmbedding,
     Torch,
@@ -37,6 +38,7 @@ from pycnn.ir import (
     sources,
 )
 from pycnn.ops.timestep_embedding import STEP_TYPES
+from pycnn.planning.broadcast import why_not_arith
 from pycnn.planning.movement import MAX_AXES, most_axes
 
 _MAPS = (Conv2d, ConvTranspose2d, Pool2d, AdaptivePool2d, Upsample, LocalResponseNorm)
@@ -81,17 +83,27 @@ def why_torch(
     if isinstance(op, GroupNorm):
         return None if rank in (2, 3, 4) else f"no kernel for {rank}-d inputs"
     if isinstance(op, Arith):
-        return why_not_arith(op, inputs, output, graph.tensors)
+        return why_not_arith(op, output, graph.tensors)
     if isinstance(op, Pad):
         return None if 2 <= rank <= MAX_AXES else f"no kernel for {rank}-d inputs"
     if isinstance(op, Concat):
         return None if rank <= MAX_AXES else f"no kernel joins {rank}-d inputs"
+    if isinstance(op, MatMul):
+        return _why_not_matmul(resolve(op, shapes), inputs, graph.tensors)
     if isinstance(op, MOVES):
         if not inputs[0] or not output:
             return "no kernel for scalars"
         axes = most_axes(resolve(op, shapes), inputs[0], graph.tensors)
         return None if axes <= MAX_AXES else f"no kernel moves elements along {axes} axes at once"
     return f"no kernel for {op.name}"
+
+
+def _why_not_matmul(op: MatMul, inputs: list[Shape], tensors: TensorTable) -> str | None:
+    """Operands and result may have to be copied."""
+    first, second = op.product(inputs, tensors)
+    each = [*zip(inputs, (op.a, op.b, op.r), strict=False), ((*first[:2], second[2]), op.y)]
+    axes = max(most_axes(Rearrange(moves), shape, tensors) for shape, moves in each)
+    return None if axes <= MAX_AXES else f"no kernel reads operands along {axes} axes at once"
 
 
 def is_flatten(source: Shape, target: Shape) -> bool:
@@ -101,24 +113,3 @@ def is_flatten(source: Shape, target: Shape) -> bool:
     if len(source) == 4 and len(target) == 2:
         return source[0] == target[0]
     return len(source) == 2 and len(target) == 4 and target == (*source, 1, 1)
-
-
-def why_not_arith(
-    op: Arith, inputs: list[Shape], output: Shape, tensors: TensorTable
-) -> str | None:
-    """Why the kernel does not take these operands: one has the result's shape, the other repeats whole axes."""
-    if not output:
-        return "no kernel for scalars"
-    alike = not isinstance(op.other, Source) and all(shape == output for shape in inputs)
-    if len(output) not in (2, 3, 4):
-        return None if alike else f"{len(output)}-d operands of different shapes"
-    shapes = [*inputs, *([op.other_shape(tensors)] if isinstance(op.other, Source) else [])]
-    if output not in shapes:
-        return f"both operands repeat: {' and '.join(str(list(s)) for s in shapes)}"
-    for shape in shapes:
-        full = (1,) * (len(output) - len(shape)) + tuple(shape)
-        pixels = full[2:] if len(output) == 4 else full[1:-1]
-        sizes = output[2:] if len(output) == 4 else output[1:-1]
-        if pixels != sizes and any(p != 1 for p in pixels):
-            return f"an operand of shape {list(shape)} repeats one image axis of {list(output)}"
-    return None

@@ -16,6 +16,7 @@ from pycnn.ir import (
     GroupNorm,
     LayerNorm,
     Linear,
+    MatMul,
     Node,
     Norm,
     Source,
@@ -107,6 +108,9 @@ class Weights:
             assert isinstance(op.other, Source)
             other = self._tensors[op.other].detach().reshape(op.other_shape(self._tensors))
             return Packed(target.operand(_rows_of(other, op.rank)), None)
+        if isinstance(op, MatMul):
+            assert op.added is not None
+            return Packed(target.operand(self._tensors[op.added].detach()), None)
         if isinstance(op, BatchNorm):
             weight, bias = _scale_shift(op.norm, self._tensors)
         elif isinstance(op, TimestepEmbedding):

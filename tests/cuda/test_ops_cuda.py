@@ -92,6 +92,7 @@ def test_arith(kind: str, dtype: str) -> None:
     n, pixels = 2, 9
     for c in (5, 16):
         x = random(n * pixels, c, dtype=dtype)
+        x = x.abs() if "sqrt" in kind else x
         for shape, strides in (
             ((n, pixels, c), (pixels * c, c, 1)),
             ((1, 1, c), (0, 0, 1)),
@@ -103,7 +104,8 @@ def test_arith(kind: str, dtype: str) -> None:
             a, other = x.double(), b.double().expand(n, pixels, c).reshape(-1, c)
             made = {
                 "add": a + other, "sub": a - other, "mul": a * other, "div": a / other, "rsub": other - a,
-                "rdiv": other / a, "prelu": torch.where(a > 0, a, other * a),
+                "rdiv": other / a, "prelu": torch.where(a > 0, a, other * a), "max": torch.maximum(a, other),
+                "sqrt": (a + other).sqrt(), "rsqrt": (a + other).rsqrt(),
             }[kind]  # fmt: skip
             params = {
                 "n": n,

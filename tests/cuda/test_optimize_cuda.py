@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -23,11 +24,16 @@ def as_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     module = allow_everything()
 
     def target_of(
-        model: nn.Module, inputs: list[Tensor], threads: int, exact: bool, batch_invariant: bool
+        model: nn.Module,
+        inputs: list[Tensor],
+        threads: int,
+        exact: bool,
+        batch_invariant: bool,
+        cast: torch.dtype | None,
     ) -> Callable[[], object]:
         x = inputs[0]
         if x.dtype == torch.float32:
-            return cpu.targets(threads, exact, batch_invariant)
+            return cpu.targets(threads, torch.float32, exact, batch_invariant)
         made = HostTarget(
             kernels=module,
             device=x.device,
@@ -72,6 +78,17 @@ def test_calls_sizes_and_weights(dtype: torch.dtype) -> None:
     assert close(fast(x), x, model) and not torch.equal(fast(x), first)
     fast.float()
     assert close(fast(x.float()), x.float(), model)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@torch.no_grad()
+def test_a_model_of_fp32_runs_in_another_dtype(dtype: torch.dtype) -> None:
+    model, x = net(), randn(2, 3, 12, 12)
+    fast = pycnn.optimize(model, strict=True, dtype=dtype)
+    y, half = fast(x), copy.deepcopy(model).to(dtype)
+    assert torch.equal(y, pycnn.optimize(half, strict=True)(x.to(dtype)))
+    assert close(y, x.to(dtype), half) and model[0].weight.dtype == torch.float32
+    assert torch.equal(fast(x.to(dtype)), y)
 
 
 def test_explain_and_verify_tell_kernels_and_errors() -> None:

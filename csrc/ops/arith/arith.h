@@ -1,6 +1,7 @@
 // Arithmetic with a broadcast operand: y[n, i, c] = act(x[n, i, c] o b[n, i, c]) over n images of `pixels` rows of c floats,
-// o being +, -, *, /, - or / with the operands exchanged, or prelu: x where x > 0, else b * x. The gate of squeeze-and-excitation is
-// "mul" with a b that does not depend on i.
+// o being +, -, *, /, - or / with the operands exchanged, or prelu: x where x > 0, else b * x; the larger of both
+// (NaN if one is); the square root of x + b, or one over it. The gate of squeeze-and-excitation is "mul" with a b that
+// does not depend on i.
 //
 // x, y: rows ldx, ldy apart, images without gaps between them. b = residual if that is not null, else w:
 // b[n, i, c] lies at n * bn + i * bp + c * bc, bc 0 or 1, so that a stride of 0 repeats it. With both null
@@ -12,8 +13,19 @@
 namespace pycnn {
 
 // The numbers are part of the Python interface (pycnn/ops/arith.py).
-enum class ArithKind : int64_t { kAdd = 0, kSub = 1, kMul = 2, kDiv = 3, kRsub = 4, kRdiv = 5, kPrelu = 6 };
-inline constexpr int64_t kArithKindCount = 7;
+enum class ArithKind : int64_t {
+  kAdd = 0,
+  kSub = 1,
+  kMul = 2,
+  kDiv = 3,
+  kRsub = 4,
+  kRdiv = 5,
+  kPrelu = 6,
+  kMax = 7,
+  kSqrt = 8,
+  kRsqrt = 9
+};
+inline constexpr int64_t kArithKindCount = 10;
 
 struct ArithParams {
   int64_t n = 1, pixels = 1, c = 1;

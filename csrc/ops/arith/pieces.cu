@@ -16,6 +16,12 @@ PYCNN_DEVICE float arith_combine(ArithKind kind, float x, float b) {
       return b - x;
     case ArithKind::kPrelu:
       return x > 0 ? x : b * x;
+    case ArithKind::kMax:
+      return x > b || x != x ? x : b;
+    case ArithKind::kSqrt:
+      return sqrtf(x + b);
+    case ArithKind::kRsqrt:
+      return 1 / sqrtf(x + b);
     default:
       return b / x;
   }

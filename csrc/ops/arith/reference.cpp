@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "base/act_reference.h"
 #include "ops/arith/simd.h"
 
@@ -18,6 +20,12 @@ double apply(ArithKind kind, double x, double b) {
       return b - x;
     case ArithKind::kPrelu:
       return x > 0 ? x : b * x;
+    case ArithKind::kMax:
+      return x > b || x != x ? x : b;
+    case ArithKind::kSqrt:
+      return std::sqrt(x + b);
+    case ArithKind::kRsqrt:
+      return 1 / std::sqrt(x + b);
     default:
       return b / x;
   }

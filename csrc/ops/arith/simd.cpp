@@ -9,6 +9,17 @@ namespace {
 
 constexpr int64_t kPiece = 1024;  // floats: 12 KiB with both operands
 
+PYCNN_INLINE Vec square_root(Vec x) {
+#if defined(__AVX512F__)
+  return (Vec)_mm512_sqrt_ps((__m512)x);
+#elif defined(__AVX2__)
+  return (Vec)_mm256_sqrt_ps((__m256)x);
+#else
+  for (int lane = 0; lane < kLanes; ++lane) x[lane] = __builtin_sqrtf(x[lane]);
+  return x;
+#endif
+}
+
 template <ArithKind kind>
 PYCNN_INLINE Vec apply(Vec x, Vec b) {
   switch (kind) {
@@ -24,6 +35,12 @@ PYCNN_INLINE Vec apply(Vec x, Vec b) {
       return b - x;
     case ArithKind::kPrelu:
       return x > Vec{} ? x : b * x;
+    case ArithKind::kMax:
+      return max_nan(x, b);
+    case ArithKind::kSqrt:
+      return square_root(x + b);
+    case ArithKind::kRsqrt:
+      return 1.0f / square_root(x + b);
     default:
       return b / x;
   }
@@ -103,6 +120,12 @@ void all_rows(const ArithParams& p, const Element* x, B b, Element* y, Worker wo
       return rows<ArithKind::kRdiv>(p, x, b, y, worker);
     case ArithKind::kPrelu:
       return rows<ArithKind::kPrelu>(p, x, b, y, worker);
+    case ArithKind::kMax:
+      return rows<ArithKind::kMax>(p, x, b, y, worker);
+    case ArithKind::kSqrt:
+      return rows<ArithKind::kSqrt>(p, x, b, y, worker);
+    case ArithKind::kRsqrt:
+      return rows<ArithKind::kRsqrt>(p, x, b, y, worker);
   }
 }
 
