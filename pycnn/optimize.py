@@ -16,6 +16,7 @@ from torch.export import ExportedProgram
 from pycnn.compiled import Compiled, compile_model
 from pycnn.frontend import module_of
 from pycnn.gradients import recompute
+from pycnn.inputs import filled, is_shape, torch_watches
 from pycnn.options import Options
 from pycnn.parts import Parts
 from pycnn.planning.program import Call
@@ -60,7 +61,7 @@ class OptimizedModule(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         model = self._model
-        if model.training or torch.compiler.is_compiling() or _watched():
+        if model.training or torch.compiler.is_compiling() or torch_watches():
             return model(*args, **kwargs)
         compiled = self._current(args, kwargs)
         needs = torch.is_grad_enabled() and _needs_gradient(model, args, kwargs)
@@ -152,8 +153,8 @@ class OptimizedModule(nn.Module):
             )
         with torch.inference_mode():
             for each in inputs:
-                several = isinstance(each, (tuple, list)) and not _is_shape(each)
-                self(*(_filled(value, self._model) for value in (each if several else [each])))
+                several = isinstance(each, (tuple, list)) and not is_shape(each)
+                self(*(filled(value, self._model) for value in (each if several else [each])))
 
     def promote(self, paths: Iterable[str]) -> None:
         """Compute the layers of the modules at these paths in fp32 from now on; for a module optimised in a narrower
@@ -251,33 +252,6 @@ class _Part(OptimizedModule):
 def _needs_gradient(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     leaves = (*torch.utils._pytree.tree_leaves((args, kwargs)), *model.parameters())
     return any(isinstance(t, Tensor) and t.requires_grad for t in leaves)
-
-
-def _is_shape(value: Any) -> bool:
-    return isinstance(value, (tuple, list)) and all(type(size) is int for size in value)
-
-
-def _filled(value: Any, model: nn.Module) -> Any:
-    """An input of that shape as the model's parameters are, or the value itself."""
-    if isinstance(value, Tensor):
-        return value
-    if not _is_shape(value):
-        raise TypeError(f"warmup: {value!r} is neither a shape nor a tensor")
-    if min(value, default=1) < 1:
-        raise ValueError(f"warmup: shape {tuple(value)} has no elements")
-    like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
-    return torch.zeros(tuple(value), dtype=like.dtype, device=like.device)
-
-
-def _watched() -> bool:
-    """A torch mode wants to see torch's own calls: tracing, capture, autocast."""
-    return bool(
-        torch.is_autocast_enabled("cpu")
-        or torch.is_autocast_enabled("cuda")
-        or torch._C._get_tracing_state() is not None
-        or torch._C._len_torch_function_stack()
-        or torch._C._len_torch_dispatch_stack()
-    )
 
 
 def optimize(

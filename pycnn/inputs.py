@@ -1,0 +1,36 @@
+"""What an optimised module is called with: shapes that stand for inputs, and torch looking on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def is_shape(value: Any) -> bool:
+    """Whether it is a tuple or list of ints."""
+    return isinstance(value, (tuple, list)) and all(type(size) is int for size in value)
+
+
+def filled(value: Any, model: nn.Module) -> Any:
+    """An input of that shape as the model's parameters are, or the value itself."""
+    if isinstance(value, Tensor):
+        return value
+    if not is_shape(value):
+        raise TypeError(f"warmup: {value!r} is neither a shape nor a tensor")
+    if min(value, default=1) < 1:
+        raise ValueError(f"warmup: shape {tuple(value)} has no elements")
+    like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+    return torch.zeros(tuple(value), dtype=like.dtype, device=like.device)
+
+
+def torch_watches() -> bool:
+    """A torch mode wants to see torch's own calls: tracing, capture, autocast."""
+    return bool(
+        torch.is_autocast_enabled("cpu")
+        or torch.is_autocast_enabled("cuda")
+        or torch._C._get_tracing_state() is not None
+        or torch._C._len_torch_function_stack()
+        or torch._C._len_torch_dispatch_stack()
+    )
