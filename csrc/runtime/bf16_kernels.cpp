@@ -2,7 +2,7 @@
 
 #if defined(__x86_64__)
 
-// A list of the named kernels, those of AVX-512 first.
+// Of both instruction sets.
 #define PYCNN_DECLARE(Params, kernel)       \
   namespace isa_avx512_bf16 {               \
   extern const Kernel<Params, Bf16> kernel; \
@@ -46,114 +46,83 @@ namespace pycnn::bf16 {
 
 #if defined(__x86_64__)
 
+template <class P, const Kernel<P, Bf16>&... kernels>
+KernelList<P, Bf16> listed() {
+  static const Kernel<P, Bf16>* const list[] = {&kernels...};
+  return {list, sizeof...(kernels)};
+}
+
 KernelList<Conv2dParams, Bf16> conv2d_kernels() {
-  static const Kernel<Conv2dParams, Bf16>* const list[] = {&isa_avx512_bf16::conv2d_scale,
-                                                           &isa_avx512_bf16::conv2d_depthwise3x3,
-                                                           &isa_avx512_bf16::conv2d_depthwise_window,
-                                                           &isa_avx512_bf16::conv2d_depthwise,
-                                                           &isa_avx512_bf16::conv2d_igemm,
-                                                           &isa_avx512_bf16::conv2d_stem,
-                                                           &isa_avx512_bf16::conv2d_patch,
-                                                           &isa_avx512_bf16::conv2d_winograd4,
-                                                           &isa_avx512_bf16::conv2d_winograd2,
-                                                           &isa_avx2_bf16::conv2d_scale,
-                                                           &isa_avx2_bf16::conv2d_depthwise3x3,
-                                                           &isa_avx2_bf16::conv2d_depthwise_window,
-                                                           &isa_avx2_bf16::conv2d_depthwise,
-                                                           &isa_avx2_bf16::conv2d_igemm,
-                                                           &isa_avx2_bf16::conv2d_stem,
-                                                           &isa_avx2_bf16::conv2d_patch,
-                                                           &isa_avx2_bf16::conv2d_winograd4,
-                                                           &isa_avx2_bf16::conv2d_winograd2};
-  return {list, sizeof list / sizeof *list};
+  return listed<Conv2dParams, isa_avx512_bf16::conv2d_scale, isa_avx512_bf16::conv2d_depthwise3x3,
+                isa_avx512_bf16::conv2d_depthwise_window, isa_avx512_bf16::conv2d_depthwise,
+                isa_avx512_bf16::conv2d_igemm, isa_avx512_bf16::conv2d_stem, isa_avx512_bf16::conv2d_patch,
+                isa_avx512_bf16::conv2d_winograd4, isa_avx512_bf16::conv2d_winograd2, isa_avx2_bf16::conv2d_scale,
+                isa_avx2_bf16::conv2d_depthwise3x3, isa_avx2_bf16::conv2d_depthwise_window,
+                isa_avx2_bf16::conv2d_depthwise, isa_avx2_bf16::conv2d_igemm, isa_avx2_bf16::conv2d_stem,
+                isa_avx2_bf16::conv2d_patch, isa_avx2_bf16::conv2d_winograd4, isa_avx2_bf16::conv2d_winograd2>();
 }
 
 KernelList<ConvTranspose2dParams, Bf16> conv_transpose2d_kernels() {
-  static const Kernel<ConvTranspose2dParams, Bf16>* const list[] = {&isa_avx512_bf16::conv_transpose2d_phases,
-                                                                    &isa_avx2_bf16::conv_transpose2d_phases};
-  return {list, sizeof list / sizeof *list};
+  return listed<ConvTranspose2dParams, isa_avx512_bf16::conv_transpose2d_phases,
+                isa_avx2_bf16::conv_transpose2d_phases>();
 }
 
 KernelList<LinearParams, Bf16> linear_kernels() {
-  static const Kernel<LinearParams, Bf16>* const list[] = {&isa_avx512_bf16::linear_gemm, &isa_avx2_bf16::linear_gemm};
-  return {list, sizeof list / sizeof *list};
+  return listed<LinearParams, isa_avx512_bf16::linear_gemm, isa_avx2_bf16::linear_gemm>();
 }
 
 KernelList<Pool2dParams, Bf16> pool2d_kernels() {
-  static const Kernel<Pool2dParams, Bf16>* const list[] = {&isa_avx512_bf16::pool2d_window,
-                                                           &isa_avx2_bf16::pool2d_window};
-  return {list, sizeof list / sizeof *list};
+  return listed<Pool2dParams, isa_avx512_bf16::pool2d_window, isa_avx2_bf16::pool2d_window>();
 }
 
 KernelList<GlobalPoolParams, Bf16> global_pool_kernels() {
-  static const Kernel<GlobalPoolParams, Bf16>* const list[] = {&isa_avx512_bf16::global_pool_mean,
-                                                               &isa_avx2_bf16::global_pool_mean};
-  return {list, sizeof list / sizeof *list};
+  return listed<GlobalPoolParams, isa_avx512_bf16::global_pool_mean, isa_avx2_bf16::global_pool_mean>();
 }
 
 KernelList<AddActParams, Bf16> add_act_kernels() {
-  static const Kernel<AddActParams, Bf16>* const list[] = {&isa_avx512_bf16::add_act_rows,
-                                                           &isa_avx2_bf16::add_act_rows};
-  return {list, sizeof list / sizeof *list};
+  return listed<AddActParams, isa_avx512_bf16::add_act_rows, isa_avx2_bf16::add_act_rows>();
 }
 
 KernelList<ArithParams, Bf16> arith_kernels() {
-  static const Kernel<ArithParams, Bf16>* const list[] = {&isa_avx512_bf16::arith_rows, &isa_avx2_bf16::arith_rows};
-  return {list, sizeof list / sizeof *list};
+  return listed<ArithParams, isa_avx512_bf16::arith_rows, isa_avx2_bf16::arith_rows>();
 }
 
 KernelList<ElementwiseParams, Bf16> elementwise_kernels() {
-  static const Kernel<ElementwiseParams, Bf16>* const list[] = {&isa_avx512_bf16::elementwise_rows,
-                                                                &isa_avx2_bf16::elementwise_rows};
-  return {list, sizeof list / sizeof *list};
+  return listed<ElementwiseParams, isa_avx512_bf16::elementwise_rows, isa_avx2_bf16::elementwise_rows>();
 }
 
 KernelList<ConcatParams, Bf16> concat_kernels() {
-  static const Kernel<ConcatParams, Bf16>* const list[] = {&isa_avx512_bf16::concat_copy, &isa_avx2_bf16::concat_copy};
-  return {list, sizeof list / sizeof *list};
+  return listed<ConcatParams, isa_avx512_bf16::concat_copy, isa_avx2_bf16::concat_copy>();
 }
 
 KernelList<UpsampleParams, Bf16> upsample_kernels() {
-  static const Kernel<UpsampleParams, Bf16>* const list[] = {&isa_avx512_bf16::upsample_rows,
-                                                             &isa_avx2_bf16::upsample_rows};
-  return {list, sizeof list / sizeof *list};
+  return listed<UpsampleParams, isa_avx512_bf16::upsample_rows, isa_avx2_bf16::upsample_rows>();
 }
 
 KernelList<LayerNormParams, Bf16> layer_norm_kernels() {
-  static const Kernel<LayerNormParams, Bf16>* const list[] = {&isa_avx512_bf16::layer_norm_rows,
-                                                              &isa_avx2_bf16::layer_norm_rows};
-  return {list, sizeof list / sizeof *list};
+  return listed<LayerNormParams, isa_avx512_bf16::layer_norm_rows, isa_avx2_bf16::layer_norm_rows>();
 }
 
 KernelList<GroupNormParams, Bf16> group_norm_kernels() {
-  static const Kernel<GroupNormParams, Bf16>* const list[] = {
-      &isa_avx512_bf16::group_norm_maps, &isa_avx512_bf16::group_norm_planar, &isa_avx2_bf16::group_norm_maps,
-      &isa_avx2_bf16::group_norm_planar};
-  return {list, sizeof list / sizeof *list};
+  return listed<GroupNormParams, isa_avx512_bf16::group_norm_maps, isa_avx512_bf16::group_norm_planar,
+                isa_avx2_bf16::group_norm_maps, isa_avx2_bf16::group_norm_planar>();
 }
 
 KernelList<LocalResponseNormParams, Bf16> local_response_norm_kernels() {
-  static const Kernel<LocalResponseNormParams, Bf16>* const list[] = {&isa_avx512_bf16::local_response_norm_rows,
-                                                                      &isa_avx2_bf16::local_response_norm_rows};
-  return {list, sizeof list / sizeof *list};
+  return listed<LocalResponseNormParams, isa_avx512_bf16::local_response_norm_rows,
+                isa_avx2_bf16::local_response_norm_rows>();
 }
 
 KernelList<SoftmaxParams, Bf16> softmax_kernels() {
-  static const Kernel<SoftmaxParams, Bf16>* const list[] = {&isa_avx512_bf16::softmax_rows,
-                                                            &isa_avx2_bf16::softmax_rows};
-  return {list, sizeof list / sizeof *list};
+  return listed<SoftmaxParams, isa_avx512_bf16::softmax_rows, isa_avx2_bf16::softmax_rows>();
 }
 
 KernelList<LayoutParams, Bf16> layout_kernels() {
-  static const Kernel<LayoutParams, Bf16>* const list[] = {&isa_avx512_bf16::layout_transpose,
-                                                           &isa_avx2_bf16::layout_transpose};
-  return {list, sizeof list / sizeof *list};
+  return listed<LayoutParams, isa_avx512_bf16::layout_transpose, isa_avx2_bf16::layout_transpose>();
 }
 
 KernelList<RearrangeParams, Bf16> rearrange_kernels() {
-  static const Kernel<RearrangeParams, Bf16>* const list[] = {&isa_avx512_bf16::rearrange_strided,
-                                                              &isa_avx2_bf16::rearrange_strided};
-  return {list, sizeof list / sizeof *list};
+  return listed<RearrangeParams, isa_avx512_bf16::rearrange_strided, isa_avx2_bf16::rearrange_strided>();
 }
 #else
 KernelList<Conv2dParams, Bf16> conv2d_kernels() { return {nullptr, 0}; }
