@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -75,25 +76,31 @@ def verify(
             reference = Reference(original, args, kwargs, {})
             outputs = _outputs(reference, tolerance, _tensors(fast(*args, **kwargs)))
             return Certificate((), outputs, True, (f"the model runs as it is: {reason}",))
-        if auto_promote:
-            return _promoted(fast, original, compiled, tolerance, args, kwargs)
-        return _certificate(fast, original, compiled, tolerance, args, kwargs)
+
+        def certify(of: Compiled) -> Certificate:
+            return _certificate(fast, original, of, tolerance, args, kwargs)
+
+        def again() -> Compiled:
+            found, _ = compiled_for("verify", fast, args, kwargs)
+            assert found is not None
+            return found
+
+        return _promoted(fast, compiled, certify, again) if auto_promote else certify(compiled)
 
 
 def _promoted(
     fast: OptimizedModule,
-    original: nn.Module,
     compiled: Compiled,
-    tolerance: _Tolerance,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    certify: Callable[[Compiled], Certificate],
+    again: Callable[[], Compiled],
 ) -> Certificate:
-    """After keeping in fp32 what is too far off: those layers, then those before the first that still is."""
+    """After keeping in fp32 what is too far off: those layers, then those before the first that still is. `again`: the
+    graph with what is kept by then."""
     dtypes = {d for d in compiled.raw.dtypes.values() if d.is_floating_point}
     if all(dtype.itemsize >= torch.float32.itemsize for dtype in dtypes):
         raise ValueError("verify: auto_promote keeps layers in fp32, where this module computes")
     while True:
-        found = _certificate(fast, original, compiled, tolerance, args, kwargs)
+        found = certify(compiled)
         kept = fast._options.promoted
         off = {check.module for check in found.layers if not check.ok} - kept
         if not off and not found.ok:
@@ -103,9 +110,7 @@ def _promoted(
         if not off:
             return replace(found, promoted=tuple(sorted(kept)))
         fast.promote(off)
-        again, _ = compiled_for("verify", fast, args, kwargs)
-        assert again is not None
-        compiled = again
+        compiled = again()
 
 
 @dataclass(frozen=True)
