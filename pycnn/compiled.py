@@ -13,7 +13,7 @@ from pycnn import _C
 from pycnn.frontend import CaptureError, capture
 from pycnn.ir import Graph, ShapeError, Torch, is_effect, same_structure
 from pycnn.options import Options
-from pycnn.passes import run_passes
+from pycnn.passes import PASSES, WITH_PROLOGUES, run_passes
 from pycnn.planning.devices import NoTargetError, target_of
 from pycnn.planning.program import Program
 from pycnn.planning.segments import TorchStep
@@ -208,7 +208,7 @@ def _make(
     # Capture counts versions of its stand-ins, which tensors made in inference mode lack.
     with torch.inference_mode(False), torch.no_grad():
         raw = capture(model, args, kwargs, target().dtype, options.dtype)
-        graph = run_passes(raw)
+        graph = run_passes(raw, WITH_PROLOGUES if target().prologues else PASSES)
     weights = Weights(graph.tensors, target())
     how = options.tune, options.promoted, options.memory_limit
     program = Program(graph, weights, target, *how)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pycnn import ir
 from pycnn.frontend import capture
-from pycnn.passes import PASSES, run_passes
+from pycnn.passes import PASSES, Pass, run_passes
 
 
 class Fn(nn.Module):
@@ -34,12 +34,14 @@ def norm(c: int, affine: bool = True) -> nn.BatchNorm2d:
     return bn
 
 
-def lowered(model: nn.Module, *shapes: tuple[int, ...]) -> ir.Graph:
+def lowered(
+    model: nn.Module, *shapes: tuple[int, ...], passes: tuple[Pass, ...] = PASSES
+) -> ir.Graph:
     """The graph after all passes; at every step it gives the numbers of eager for each input shape."""
     model = model.eval()
     inputs = [torch.randn(shape) for shape in shapes]
     graph = capture(model, (inputs[0],))
-    for rewrite in (None, *PASSES):
+    for rewrite in (None, *passes):
         graph = graph if rewrite is None else run_passes(graph, (rewrite,))
         for x in inputs:
             with torch.no_grad():

@@ -28,7 +28,8 @@ inline Range share(int64_t total, Worker worker) {
 }
 
 // One shape for every op. x, residual: inputs; w: weights as produced by the kernel's own pack(); bias: one value
-// an output channel; residual and bias may be null; y never overlaps an input. workspace: as asked for.
+// an output channel; gate: a convolution's (ops/conv2d/conv2d.h); residual, bias and gate may be null; y never overlaps an
+// input. workspace: as asked for.
 // Element: what x, residual and y hold; w may hold it too, as pack() made it.
 template <class Element>
 struct PtrsOf {
@@ -38,6 +39,7 @@ struct PtrsOf {
   const float* bias = nullptr;
   Element* y = nullptr;
   float* workspace = nullptr;
+  const Element* gate = nullptr;
 };
 using Ptrs = PtrsOf<float>;
 

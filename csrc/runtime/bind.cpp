@@ -59,7 +59,7 @@ Bound bind_kernel(const std::string& op_name, const std::string& kernel, const p
 }
 
 void run_kernel(const std::string& op, const std::string& name, const py::dict& values, uintptr_t x, uintptr_t residual,
-                uintptr_t w, uintptr_t bias, uintptr_t y, int workers) {
+                uintptr_t w, uintptr_t bias, uintptr_t y, int workers, uintptr_t gate) {
   const Bound b = bind_kernel(op, name, values);
   if (const char* reason = b.kernel.why_not(b.kernel.kernel, b.params.get()))
     throw py::value_error(name + " refuses: " + reason);
@@ -69,7 +69,7 @@ void run_kernel(const std::string& op, const std::string& name, const py::dict& 
     AnyPtrs ptrs;
   } call{b,
          {address<void>(x), address<void>(residual), address<float>(w), address<float>(bias), address<void>(y),
-          workspace.data()}};
+          workspace.data(), address<void>(gate)}};
   const py::gil_scoped_release release;
   parallel(
       workers, Backend::kPool,
@@ -81,9 +81,10 @@ void run_kernel(const std::string& op, const std::string& name, const py::dict& 
 }
 
 void add_step(Plan& plan, const std::string& op, const std::string& kernel, const py::dict& values, const SlotTuple& x,
-              const SlotTuple& residual, const SlotTuple& w, const SlotTuple& bias, const SlotTuple& y) {
+              const SlotTuple& residual, const SlotTuple& w, const SlotTuple& bias, const SlotTuple& y,
+              const SlotTuple& gate) {
   plan.add(op, kernel, read_params(find_op(op), values),
-           {read_slot(x), read_slot(residual), read_slot(w), read_slot(bias), read_slot(y)});
+           {read_slot(x), read_slot(residual), read_slot(w), read_slot(bias), read_slot(y), read_slot(gate)});
 }
 
 struct Operands {
@@ -169,7 +170,7 @@ PYBIND11_MODULE(_C, m) {
       },
       py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("workers"));
   m.def("run", &run_kernel, py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("x"), py::arg("residual"),
-        py::arg("w"), py::arg("bias"), py::arg("y"), py::arg("workers"));
+        py::arg("w"), py::arg("bias"), py::arg("y"), py::arg("workers"), py::arg("gate") = 0);
   const py::call_guard<py::gil_scoped_release> unlocked;
   m.def(
       "measure_fma",
@@ -192,7 +193,7 @@ PYBIND11_MODULE(_C, m) {
            py::arg("workspace_bytes"), py::arg("workers"), py::arg("n_inputs"), py::arg("n_outputs"),
            py::arg("pool") = true, py::arg("arenas") = nullptr, py::arg("wakes") = true)
       .def("add", &add_step, py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("x"), py::arg("residual"),
-           py::arg("w"), py::arg("bias"), py::arg("y"))
+           py::arg("w"), py::arg("bias"), py::arg("y"), py::arg("gate") = py::make_tuple("none", 0))
       .def("section", &Plan::section, py::arg("begin"), py::arg("end"), py::arg("images"))
       .def("run", &run_plan, py::arg("inputs"), py::arg("outputs"))
       .def("run_single", &run_single, py::arg("input"), py::arg("output"))

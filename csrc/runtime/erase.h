@@ -27,7 +27,8 @@ AnyKernel erase(const Kernel<P, E>& k) {
                              at.w,
                              at.bias,
                              static_cast<E*>(at.y),
-                             at.workspace};
+                             at.workspace,
+                             static_cast<const E*>(at.gate)};
         static_cast<const Kernel<P, E>*>(kernel)->run(*static_cast<const P*>(p), ptrs, worker);
       },
   };

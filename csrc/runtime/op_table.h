@@ -10,7 +10,7 @@
 
 namespace pycnn {
 
-// Operands; what x, residual and y hold is the kernel's to know.
+// Operands; what x, residual, y and gate hold is the kernel's to know.
 struct AnyPtrs {
   const void* x;
   const void* residual;
@@ -18,6 +18,7 @@ struct AnyPtrs {
   const float* bias;
   void* y;
   float* workspace;
+  const void* gate;
 };
 
 // A kernel with the types of its parameters and elements erased; `params` is the op's Params struct.

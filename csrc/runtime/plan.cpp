@@ -80,14 +80,15 @@ struct Plan::Call {
   template <class Clock>
   void step(size_t i, Worker worker, Worker share, int64_t image, int own, int64_t workspace, const Clock& clock) {
     const Step& step = plan.steps_[i];
-    const Slot(&s)[5] = step.slots;
+    const Slots& s = step.slots;
     const auto floats = [&](int i) { return static_cast<const float*>(resolve(s[i], image, own)); };
     const AnyPtrs ptrs{resolve(s[0], image, own),
                        resolve(s[1], image, own),
                        floats(2),
                        floats(3),
                        resolve(s[4], image, own),
-                       reinterpret_cast<float*>(arena + aligned(plan.arena_bytes_) + own * workspace)};
+                       reinterpret_cast<float*>(arena + aligned(plan.arena_bytes_) + own * workspace),
+                       resolve(s[5], image, own)};
     clock.begin(i, worker);
     step.kernel->run(step.kernel->kernel, step.params.get(), ptrs, share);
     clock.end(i, worker);
@@ -144,7 +145,7 @@ void Plan::check(const Slot& slot) const {
   if (bad) throw std::invalid_argument("Plan.add: slot value " + std::to_string(slot.value) + " is out of range");
 }
 
-void Plan::add(const std::string& op, const std::string& kernel, std::shared_ptr<void> params, const Slot (&slots)[5]) {
+void Plan::add(const std::string& op, const std::string& kernel, std::shared_ptr<void> params, const Slots& slots) {
   const AnyKernel& found = find_kernel(find_op(op), kernel);
   if (const char* reason = found.why_not(found.kernel, params.get()))
     throw std::invalid_argument("Plan.add: " + kernel + " refuses: " + reason);
@@ -152,12 +153,8 @@ void Plan::add(const std::string& op, const std::string& kernel, std::shared_ptr
   if (need > workspace_bytes_)
     throw std::invalid_argument("Plan.add: " + kernel + " needs " + std::to_string(need) +
                                 " bytes of workspace, the plan has " + std::to_string(workspace_bytes_));
-  Step step{&found, std::move(params), {}};
-  for (int i = 0; i < 5; ++i) {
-    check(slots[i]);
-    step.slots[i] = slots[i];
-  }
-  steps_.push_back(std::move(step));
+  for (const Slot& slot : slots) check(slot);
+  steps_.push_back({&found, std::move(params), slots});
 }
 
 void Plan::check(const Slot& slot, const Section& section) const {

@@ -1,5 +1,6 @@
 // A flat list of steps over one arena, built once per input shape, run any number of times from any thread.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -13,13 +14,15 @@ namespace pycnn {
 
 class Plan {
  public:
+  using Slots = std::array<Slot, 6>;
+
   // Sizes in bytes; workspace_bytes is the largest any step asks for. pool: our threads (true) or OpenMP's. wakes: whether
   // sleeping ones of ours are woken. arenas: where the plan takes its memory from; null: from its own.
   Plan(int64_t arena_bytes, int64_t workspace_bytes, int workers, int inputs, int outputs, bool pool,
        std::shared_ptr<Arenas> arenas, bool wakes);
 
-  // Slots: x, residual, w, bias, y. Throws std::invalid_argument when the kernel refuses or a slot is out of range.
-  void add(const std::string& op, const std::string& kernel, std::shared_ptr<void> params, const Slot (&slots)[5]);
+  // Slots: x, residual, w, bias, y, gate. Throws std::invalid_argument when the kernel refuses or a slot is out of range.
+  void add(const std::string& op, const std::string& kernel, std::shared_ptr<void> params, const Slots& slots);
 
   // The steps from `begin` up to `end` describe one image each and are run for `images` of them, one image after the
   // other by one worker (depth first), so that what passes between them stays in its cache and nobody waits at a
@@ -45,7 +48,7 @@ class Plan {
   struct Step {
     const AnyKernel* kernel;
     std::shared_ptr<void> params;
-    Slot slots[5];
+    Slots slots;
   };
   struct Section {
     size_t begin, end;

@@ -42,9 +42,9 @@ class Flow:
         found: list[Sources] = []
         for step in lowered.steps:
             sources = read(step.x, _width(step, lowered))
-            for i, home in enumerate((step.residual, step.third), start=1):
-                if home is not None:
-                    sources += read(home, Rows.of(lowered.homes.shapes[step.node.inputs[i]]).c)
+            others = [home for home in (step.residual, step.third) if home is not None]
+            for value, home in zip(step.node.inputs[1:], others, strict=False):
+                sources += read(home, Rows.of(lowered.homes.shapes[value]).c)
             found.append(tuple(dict.fromkeys(sources)))
             written.setdefault((step.y.kind, step.y.index), []).append((step.y.offset, self._count))
             self._count += 1

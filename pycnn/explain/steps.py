@@ -12,7 +12,7 @@ from torch import Tensor
 from pycnn.compiled import Compiled, describe
 from pycnn.explain.flow import Flow
 from pycnn.explain.report import Report, StepReport
-from pycnn.ir import Arith, BatchNorm, MatMul, Norm, Note, Scale, Shape, Torch
+from pycnn.ir import Arith, BatchNorm, Conv2d, MatMul, Norm, Note, Scale, Shape, Torch
 from pycnn.planning.lower import Lowered
 from pycnn.planning.program import Program
 from pycnn.planning.segments import TorchStep
@@ -79,6 +79,12 @@ def _kernel_report(
     main = step.op not in COPIES
     op = node.op if step.op in _FUSING else None  # not of the copies around
     parts = [op.kind] if isinstance(op, Arith) else []
+    if isinstance(op, Conv2d) and op.prologue is not None:
+        parts.append(
+            " + ".join(["prologue: batch_norm", *([str(op.prologue.act)] * bool(op.prologue.act))])
+        )
+    if isinstance(op, Conv2d) and op.has_gate:
+        parts.append("gate")
     norms = getattr(op, "norms", ())
     if isinstance(op, BatchNorm) or any(isinstance(norm, Norm) for norm in norms):
         parts.append("batch_norm")

@@ -32,16 +32,33 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class BatchNorm(Op):
+    """y = act(norm(x)): batch norm with running statistics that no convolution took; x [n, c, ...]."""
+
+    name: ClassVar[str] = "batch_norm"
+    norm: Norm
+    act: Act = Act()
+
+    def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
+        c = tensors.shape(self.norm.mean)[0]
+        if len(shapes[0]) < 2 or shapes[0][1] != c:
+            raise ShapeError(f"batch_norm: x has shape {list(shapes[0])}, running_mean has c={c}")
+        return (shapes[0],)
+
+
+@dataclass(frozen=True)
 class Conv2d(Op):
     """y = act(norms(conv2d(pad(x), weight) + bias) + residual).
 
-    Inputs: x [n, c, h, w], and with `has_residual` r [n, k, oh, ow].  `norms` are folded into weight and bias by
-    `folded_weight`.  `weight_shape` is set where the tensor is a Linear's [k, c*kh*kw] or a line's [k, c, kw], to
-    be viewed as [k, c, kh, kw].
+    Inputs: x [n, c, h, w], with `has_residual` r [n, k, oh, ow], and with `has_gate` g [n, c, 1, 1].  `norms` are
+    folded into weight and bias by `folded_weight`.  `weight_shape` is set where the tensor is a Linear's [k, c*kh*kw]
+    or a line's [k, c, kw], to be viewed as [k, c, kh, kw].
+
+    A 1x1 window without padding and groups may read prologue(x), or x * g, in place of x.
     """
 
     name: ClassVar[str] = "conv2d"
-    arity: ClassVar[tuple[int, int]] = (1, 2)
+    arity: ClassVar[tuple[int, int]] = (1, 3)
     weight: Source
     bias: Source | None = None
     stride: Int2 = (1, 1)
@@ -52,6 +69,13 @@ class Conv2d(Op):
     act: Act = Act()
     has_residual: bool = False
     weight_shape: tuple[int, int, int, int] | None = None
+    prologue: BatchNorm | None = None
+    has_gate: bool = False
+
+    def takes_prologue(self, tensors: TensorTable) -> bool:
+        """Whether what happens to a pixel of x before it happens within the sums."""
+        window = (self.weight_shape or tensors.shape(self.weight))[2:]
+        return tuple(window) == (1, 1) and self.groups == 1 and self.padding == (0, 0, 0, 0)
 
     def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
         n, c, h, w = check_rank(shapes[0], 4, self.name)
@@ -67,6 +91,8 @@ class Conv2d(Op):
         ow = window_count(w + left + right, kw, self.stride[1], self.dilation[1], self.name)
         if self.has_residual:
             check_same(shapes[1], (n, k, oh, ow), "conv2d: residual")
+        if self.has_gate:
+            check_same(shapes[-1], (n, c, 1, 1), "conv2d: gate")
         return ((n, k, oh, ow),)
 
 
@@ -105,21 +131,6 @@ class ConvTranspose2d(Op):
         if min(*size, *out) < 1:
             raise ShapeError(f"conv_transpose2d: the result of {size} would be {out}")
         return ((n, group_k * self.groups, *out),)
-
-
-@dataclass(frozen=True)
-class BatchNorm(Op):
-    """y = act(norm(x)): batch norm with running statistics that no convolution took; x [n, c, ...]."""
-
-    name: ClassVar[str] = "batch_norm"
-    norm: Norm
-    act: Act = Act()
-
-    def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
-        c = tensors.shape(self.norm.mean)[0]
-        if len(shapes[0]) < 2 or shapes[0][1] != c:
-            raise ShapeError(f"batch_norm: x has shape {list(shapes[0])}, running_mean has c={c}")
-        return (shapes[0],)
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,10 @@ def run_op(op: ops.Op, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
 def _conv2d(op: ops.Conv2d, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
     weight, bias = _weights(op, tensors)
     top, left, bottom, right = op.padding
+    first = x[0] if op.prologue is None else _batch_norm(op.prologue, x, tensors)
+    first = first * x[-1] if op.has_gate else first
     y = F.conv2d(
-        F.pad(x[0], (left, right, top, bottom)), weight, bias, op.stride, 0, op.dilation, op.groups
+        F.pad(first, (left, right, top, bottom)), weight, bias, op.stride, 0, op.dilation, op.groups
     )
     return _act(y + x[1] if op.has_residual else y, op.act)
 

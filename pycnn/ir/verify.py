@@ -83,8 +83,11 @@ def _attributes(node: Node) -> str | None:
     name, words = _WORDS.get(type(op), ("", ()))
     if name and getattr(op, name) not in words:
         return f"{name}={getattr(op, name)!r} is none of {', '.join(map(repr, words))}"
-    if isinstance(op, (Conv2d, Linear)) and op.has_residual != (len(node.inputs) == 2):
-        return f"has_residual={op.has_residual} with {len(node.inputs)} inputs"
+    gated = isinstance(op, Conv2d) and op.has_gate
+    if isinstance(op, Conv2d) and op.has_gate and op.prologue is not None:
+        return "a gate and a prologue"
+    if isinstance(op, (Conv2d, Linear)) and len(node.inputs) != 1 + op.has_residual + gated:
+        return f"has_residual={op.has_residual} and has_gate={gated} with {len(node.inputs)} inputs"
     if isinstance(op, (Conv2d, ConvTranspose2d)):
         if min(op.stride) < 1 or min(op.dilation) < 1 or op.groups < 1:
             return "stride, dilation and groups must be at least 1"

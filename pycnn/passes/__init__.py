@@ -16,6 +16,7 @@ from .fold_scale import fold_scale
 from .fuse_activation import fuse_activation
 from .fuse_movement import fuse_movement
 from .fuse_product import fuse_product
+from .fuse_prologue import fuse_prologue
 from .fuse_residual import fuse_residual
 from .read_through import read_through
 from .sink_line import sink_line
@@ -45,6 +46,10 @@ PASSES: tuple[Pass, ...] = (
 )
 
 
+# For targets with `prologues`.
+WITH_PROLOGUES: tuple[Pass, ...] = (*PASSES, fuse_prologue)
+
+
 def run_passes(graph: Graph, passes: tuple[Pass, ...] = PASSES) -> Graph:
     """`graph` rewritten by each pass in turn; GraphError names the pass that broke it.  Reasons go to `graph.notes`."""
     for rewrite in passes:
@@ -58,6 +63,7 @@ def run_passes(graph: Graph, passes: tuple[Pass, ...] = PASSES) -> Graph:
 
 __all__ = [
     "PASSES",
+    "WITH_PROLOGUES",
     "Pass",
     "dead_code",
     "drop_expand",
@@ -71,6 +77,7 @@ __all__ = [
     "fuse_activation",
     "fuse_movement",
     "fuse_product",
+    "fuse_prologue",
     "fuse_residual",
     "read_through",
     "run_passes",

@@ -30,6 +30,7 @@ class CpuTarget(Target):
     `table`: choices that were measured, where the rule's is not wanted. `variant`: the kernel to take among
     `candidates`, for measuring."""
 
+    prologues = True
     dtype: torch.dtype = torch.float32
     exact: bool = False
     batch_invariant: bool = False

@@ -87,7 +87,8 @@ class CudaTarget(Target):
     def build(self, draft: Draft) -> CudaPlan:
         plan = self.kernels.Plan(draft.arena.total, draft.inputs, draft.outputs)
         for step in draft.steps:
-            plan.add(step.op, step.kernel, step.params, *draft.slots(step))
+            x, residual, weight, bias, y, _ = draft.slots(step)  # no kernel here takes a gate
+            plan.add(step.op, step.kernel, step.params, x, residual, weight, bias, y)
         self.synchronize()  # weights were copied on one stream, and calls may come on another
         return CudaPlan(plan, self)
 

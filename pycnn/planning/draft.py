@@ -29,12 +29,12 @@ class Draft:
     pool: bool = True
     wakes: bool = True
 
-    def slots(self, step: Step) -> tuple[Slot, Slot, Slot, Slot, Slot]:
-        """x, residual, w, bias, y as a plan names them."""
-        weight, bias = self.arena.slot(step.third), _NONE
+    def slots(self, step: Step) -> tuple[Slot, Slot, Slot, Slot, Slot, Slot]:
+        """x, residual, w, bias, y, gate as a plan names them."""
+        weight, bias, gate = self.arena.slot(step.third), _NONE, _NONE
         if step.packed is not None:
-            weight = ("const", step.packed.weight.data_ptr())
+            weight, gate = ("const", step.packed.weight.data_ptr()), weight
             if step.packed.bias is not None:
                 bias = ("const", step.packed.bias.data_ptr())
         x, residual, y = (self.arena.slot(home) for home in (step.x, step.residual, step.y))
-        return x, residual, weight, bias, y
+        return x, residual, weight, bias, y, gate

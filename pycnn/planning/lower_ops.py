@@ -48,7 +48,10 @@ def lower_op(op: Op, work: Lowering, node: Node) -> None:
 def _conv2d(op: Conv2d, work: Lowering, node: Node) -> None:
     shape, y_shape = work.shapes[node.inputs[0]], work.shapes[node.outputs[0]]
     params = fields.conv2d(op, shape, y_shape, work.tensors)
-    _convolve(work, node, params, op.has_residual)
+    gate = work.nhwc(node.inputs[-1], node) if op.has_gate else None
+    if gate is not None:
+        params["ldg"] = gate.ld
+    _convolve(work, node, params, op.has_residual, gate)
 
 
 @lower_op.register
@@ -63,14 +66,16 @@ def _batch_norm(op: BatchNorm, work: Lowering, node: Node) -> None:
     _convolve(work, node, fields.batch_norm(op, work.shapes[node.inputs[0]]), False)
 
 
-def _convolve(work: Lowering, node: Node, params: Params, has_residual: bool) -> None:
+def _convolve(
+    work: Lowering, node: Node, params: Params, has_residual: bool, gate: Home | None = None
+) -> None:
     x = work.homes[node.inputs[0]]
     # A stem reads NCHW itself; more channels are worth one copy to NHWC.
     few = params["c"] // params["groups"] < 8 and params["groups"] == 1
     direct = x.nchw and few and work.target.reads_nchw and not work.copies
     if x.nchw and not direct:
         x = work.nhwc(node.inputs[0], node)
-    _dense("conv2d", work, node, {**params, "x_nchw": int(x.nchw)}, x, has_residual)
+    _dense("conv2d", work, node, {**params, "x_nchw": int(x.nchw)}, x, has_residual, gate)
 
 
 @lower_op.register
@@ -81,13 +86,19 @@ def _linear(op: Linear, work: Lowering, node: Node) -> None:
 
 
 def _dense(
-    name: str, work: Lowering, node: Node, params: Params, x: Home, has_residual: bool
+    name: str,
+    work: Lowering,
+    node: Node,
+    params: Params,
+    x: Home,
+    has_residual: bool,
+    gate: Home | None = None,
 ) -> None:
     y = work.homes[node.outputs[0]]
     residual = work.nhwc(node.inputs[1], node) if has_residual else None
     if residual is not None:
         params = {**params, "ldr": residual.ld}
-    work.emit(name, node, {**params, **lds(x, y)}, x, y, residual, weighted=True)
+    work.emit(name, node, {**params, **lds(x, y)}, x, y, residual, weighted=True, third=gate)
 
 
 @lower_op.register

@@ -47,7 +47,14 @@ def conv2d(op: Conv2d, x: Shape, y: Shape, tensors: TensorTable) -> Params:
     kw, pw, dw = _live_taps(kernel[1], w, ow, sw, pw, op.dilation[1])
     sizes = {"n": n, "h": h, "w": w, "c": c, "k": k, "kh": kh, "kw": kw, "oh": oh, "ow": ow}
     steps = {"sh": sh, "sw": sw, "ph": ph, "pw": pw, "dh": dh, "dw": dw}
-    return {**sizes, **steps, "groups": op.groups, **act_fields(op)}
+    return {**sizes, **steps, "groups": op.groups, **act_fields(op), **_prologue(op)}
+
+
+def _prologue(op: Conv2d) -> Params:
+    """As csrc/ops/conv2d/conv2d.h numbers them."""
+    if op.prologue is not None:
+        return {"prologue": 1, "prologue_act": ACTS[op.prologue.act.kind]}
+    return {"prologue": 2} if op.has_gate else {}
 
 
 def _live_taps(

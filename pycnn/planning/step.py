@@ -30,7 +30,9 @@ class Step:
     x: Home
     y: Home
     residual: Home | None = None
-    third: Home | None = None  # read as a kernel without weights has it: where they would be
+    third: Home | None = (
+        None  # a convolution's gate; of a kernel without weights, read where they would be
+    )
     packed: Packed | None = None
     images: int = 1
 

@@ -43,6 +43,7 @@ class Target(ABC):
     dtype = torch.float32  # of the elements
     reads_nchw = True  # whether a convolution of few channels reads NCHW itself
     by_image = True  # whether parts of a plan may run image by image
+    prologues = False  # whether 1x1 convolutions take a batch norm or a gate before them
 
     @property
     def without(self) -> tuple[type[Op], ...]:

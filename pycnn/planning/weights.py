@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import torch
 from torch import Tensor
 
 from pycnn.ir import (
@@ -125,6 +126,9 @@ class Weights:
         if taps := _taps(node, params):
             y, x, kh, kw = taps
             weight = weight[:, :, y : y + kh, x : x + kw]
+        if isinstance(op, Conv2d) and op.prologue is not None:
+            scale, shift = _scale_shift(op.prologue.norm, self._tensors)
+            weight = torch.cat([weight.detach().float().flatten(), scale.flatten(), shift])
         packed = target.pack(name, kernel, params, weight.detach().contiguous())
         return Packed(packed, None if bias is None else target.bias(bias.detach()))
 

@@ -56,19 +56,20 @@ def call(
     workers: int = 1,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
+    gate: Tensor | None = None,
 ) -> Tensor:
     """Rows [out] of y, in x's dtype; asserts that nothing was written before, after or between them.
 
-    x and residual are buffers made by `spread` for params' ldx and ldr; y's rows lie params["ldy"] apart. weight,
-    contiguous, is packed first.
+    x, residual and gate are buffers made by `spread` for params' ldx, ldr and ldg; y's rows lie params["ldy"] apart.
+    weight, contiguous, is packed first.
     """
     rows, c = out
     ldy = int(params["ldy"])
     buffer = torch.full((2 * _GUARD + rows * ldy,), _POISON, dtype=x.dtype)
     inside = buffer[_GUARD : buffer.numel() - _GUARD].view(rows, ldy)
     packed = None if weight is None else pack(op, kernel, params, weight)
-    r, w, b = (0 if t is None else t.data_ptr() for t in (residual, packed, bias))
-    _C.run(op, kernel, params, x.data_ptr(), r, w, b, inside.data_ptr(), workers)
+    r, w, b, g = (0 if t is None else t.data_ptr() for t in (residual, packed, bias, gate))
+    _C.run(op, kernel, params, x.data_ptr(), r, w, b, inside.data_ptr(), workers, g)
     y = inside[:, :c].clone()
     inside[:, :c] = _POISON
     assert torch.all(buffer == _POISON), f"{kernel} wrote outside its rows"

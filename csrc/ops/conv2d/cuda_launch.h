@@ -16,6 +16,7 @@ struct ConvKernel {
   using T = typename Launcher::T;
 
   static const char* why_not(const Conv2dParams& p) {
+    if (const char* reason = why_not_prologue(p)) return reason;
     return p.x_nchw ? "reads NHWC" : Launcher::why_not(conv_shape(p));
   }
 

@@ -15,6 +15,7 @@ PYCNN_INLINE int64_t block_channels(const Conv2dParams& p, int64_t pixels) {
 
 PYCNN_INLINE const char* why_not_depthwise(const Conv2dParams& p, const Machine& m) {
   if (const char* reason = why_not_here(m)) return reason;
+  if (const char* reason = why_not_prologue(p)) return reason;
   if (p.groups != p.c || p.k != p.c) return "needs groups == c == k";
   if (p.x_nchw) return "needs an NHWC input";
   return nullptr;

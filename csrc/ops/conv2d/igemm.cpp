@@ -4,6 +4,7 @@
 #include "base/simd/gemm.h"
 #include "ops/conv2d/cost.h"
 #include "ops/conv2d/pack.h"
+#include "ops/conv2d/prologue.h"
 #include "ops/conv2d/simd.h"
 
 namespace pycnn::PYCNN_ISA_NS {
@@ -18,9 +19,10 @@ constexpr int64_t kLowestTile = 3;
 constexpr int64_t kPointerBytes = sizeof(const Element*), kPointerFloats = kPointerBytes / 4;
 constexpr int64_t kElementBytes = sizeof(Element);
 
-// Pixels in a block: whole tiles, for half of L2 and a pointer table of kTableBytes.
+// Pixels in a block: whole tiles, for half of L2, with what a prologue makes of them, and a pointer table of kTableBytes.
 int64_t block_pixels(const Conv2dParams& p) {
-  const int64_t taps = p.kh * p.kw, pixel_bytes = kElementBytes * p.c * p.sh * p.sw;
+  const int64_t made = p.prologue == Prologue::kNone ? 0 : made_ld(p);
+  const int64_t taps = p.kh * p.kw, pixel_bytes = kElementBytes * (p.c * p.sh * p.sw + made);
   int64_t block = machine().l2_bytes / 2 / pixel_bytes;
   const int64_t table = kTableBytes / (taps * kPointerBytes);
   if (block > table) block = table;
@@ -72,10 +74,15 @@ int64_t most_cuts(const Conv2dParams& p) {
   return skips_taps(p) ? block : block / kMaxRows + 1;
 }
 
+// A block of what the prologue makes.
+int64_t made_floats(const Conv2dParams& p) {
+  return p.prologue == Prologue::kNone ? 0 : (floats_of(block_pixels(p) * made_ld(p)) + 15) / 16 * 16;
+}
+
 int64_t worker_floats(const Conv2dParams& p) {
   const int64_t table = block_pixels(p) * p.kh * p.kw * kPointerFloats;
   const int64_t cuts = most_cuts(p) * static_cast<int64_t>(sizeof(Cut)) / 4;
-  return (zero_floats(p) + table + cuts + 15) / 16 * 16;
+  return (zero_floats(p) + table + cuts + 15) / 16 * 16 + made_floats(p);
 }
 
 int64_t workspace(const Conv2dParams& p, int workers) { return workers * worker_floats(p); }
@@ -195,6 +202,10 @@ Conv2dParams in_one_line(Conv2dParams p) {
   return p;
 }
 
+void make_block(const Made& made, const Cut* cuts, int64_t tiles, int64_t first) {
+  for (int64_t t = 0; t < tiles; ++t) made.make(cuts[t].table, cuts[t].pixel, cuts[t].rows, cuts[t].pixel - first);
+}
+
 void run(const Conv2dParams& given, const Ptrs& ptrs, Worker worker) {
   const Conv2dParams p = in_one_line(given);
   const Share mine = split(p, worker);
@@ -202,8 +213,9 @@ void run(const Conv2dParams& given, const Ptrs& ptrs, Worker worker) {
   const bool skips = skips_taps(p);
   const int64_t taps = p.kh * p.kw, cs = p.group_c(), ks = p.group_k(), block = block_pixels(p);
   float* const own = ptrs.workspace + worker.id * worker_floats(p);
-  auto* zero = reinterpret_cast<Element*>(own);
-  auto** table = reinterpret_cast<const Element**>(own + zero_floats(p));
+  auto* zero = reinterpret_cast<Element*>(own + made_floats(p));
+  auto** table = reinterpret_cast<const Element**>(own + made_floats(p) + zero_floats(p));
+  const Made made{given, ptrs, reinterpret_cast<Element*>(own)};
   auto* cuts = reinterpret_cast<Cut*>(table + block * taps);
   for (int64_t c = 0; c < cs; ++c) zero[c] = Element{};
 
@@ -214,16 +226,20 @@ void run(const Conv2dParams& given, const Ptrs& ptrs, Worker worker) {
   tile.lo = clamp_lo(p.act), tile.hi = clamp_hi(p.act);
   for (int64_t g = 0; g < p.groups; ++g) {
     tile.bias = ptrs.bias ? ptrs.bias + g * ks : nullptr;
-    tile.w = packed_panels(ptrs.w) + g * group_panels(p) * tile.panel;
+    tile.w = packed_panels(ptrs.w + norms_floats(p)) + g * group_panels(p) * tile.panel;
     for (int64_t first = mine.pixels.begin; first < mine.pixels.end; first += block) {
       const int64_t size = mine.pixels.end - first < block ? mine.pixels.end - first : block;
       const int64_t tiles = skips ? cut_by_taps(p, ptrs.x, g * cs, first, size, table, cuts)
                                   : cut_evenly(p, ptrs.x, zero, g * cs, first, size, table, cuts);
       const int64_t width = panels_at_once(p, static_cast<int>((size + tiles - 1) / tiles), mine.panels);
+      // Where all panels pass over a tile before the next, it is made just then, in L1; else the block, in L2.
+      const bool at_once = width >= mine.panels.end - mine.panels.begin;
+      if (made.wanted() && !at_once) make_block(made, cuts, tiles, first);
       for (int64_t q = mine.panels.begin; q < mine.panels.end; q += width) {
         const int64_t q_end = q + width < mine.panels.end ? q + width : mine.panels.end;
         for (int64_t t = 0; t < tiles; ++t) {
           const Cut& cut = cuts[t];
+          if (made.wanted() && at_once) made.make(cut.table, cut.pixel, cut.rows, 0);
           if (skips) tile.taps = list_bits(cut.taps, of_tap);
           tile.rows = cut.table;
           tile.y = ptrs.y + cut.pixel * p.ldy + g * ks;
@@ -235,15 +251,20 @@ void run(const Conv2dParams& given, const Ptrs& ptrs, Worker worker) {
   }
 }
 
-int64_t packed_size(const Conv2dParams& p) { return panel_floats(p, p.group_c()); }
+int64_t packed_size(const Conv2dParams& p) { return norms_floats(p) + panel_floats(p, p.group_c()); }
 
-void pack(const Conv2dParams& p, const float* w, float* packed) { pack_panels(p, w, packed, p.group_c(), false); }
+void pack(const Conv2dParams& p, const float* w, float* packed) {
+  if (p.prologue == Prologue::kNorm) pack_norms(p, w + p.k * reduction(p), packed);
+  pack_panels(p, w, packed + norms_floats(p), p.group_c(), false);
+}
 
 const char* why_not(const Conv2dParams& p, const Machine& m) {
   if (const char* reason = why_not_here(m)) return reason;
   if (p.x_nchw) return "needs an NHWC input";
   if (p.group_c() < kMinChannels) return "needs at least 8 input channels a group";
-  return nullptr;
+  if (p.prologue == Prologue::kNone) return nullptr;
+  if (!sees_pixels(p)) return "has a prologue for 1 x 1 windows alone";
+  return is_clamp(p.prologue_act) ? nullptr : "has relu, relu6 or none in its prologue";
 }
 
 double cost(const Conv2dParams& p, int workers) {

@@ -151,7 +151,10 @@ void pack(const Conv2dParams& p, const float* w, float* packed) {
   pack_panels(p, w, packed, run_length(p), p.x_nchw != 0);
 }
 
-const char* why_not(const Conv2dParams&, const Machine& m) { return why_not_here(m); }
+const char* why_not(const Conv2dParams& p, const Machine& m) {
+  if (const char* reason = why_not_here(m)) return reason;
+  return why_not_prologue(p);
+}
 
 }  // namespace
 

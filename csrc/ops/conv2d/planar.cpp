@@ -159,6 +159,7 @@ void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
 
 const char* why_not(const Conv2dParams& p, const Machine& m) {
   if (const char* reason = why_not_here(m)) return reason;
+  if (const char* reason = why_not_prologue(p)) return reason;
   if (p.groups != 1) return "needs groups == 1";
   if (p.sh != 1 || p.sw != 1) return "needs stride 1";
   if (p.k > kMostOutputs) return "needs at most half a vector of outputs";

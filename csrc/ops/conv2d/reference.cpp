@@ -7,14 +7,21 @@
 namespace pycnn {
 namespace {
 
-int64_t packed_size(const Conv2dParams& p) { return p.k * p.group_c() * p.kh * p.kw; }
+int64_t weights(const Conv2dParams& p) { return p.k * p.group_c() * p.kh * p.kw; }
+
+int64_t packed_size(const Conv2dParams& p) { return weights(p) + (p.prologue == Prologue::kNorm ? 2 * p.c : 0); }
 
 void pack(const Conv2dParams& p, const float* w, float* packed) {
   std::memcpy(packed, w, static_cast<size_t>(packed_size(p)) * sizeof(float));
 }
 
-float at(const Conv2dParams& p, const float* x, int64_t n, int64_t y, int64_t xx, int64_t c) {
-  return p.x_nchw ? x[((n * p.c + c) * p.h + y) * p.w + xx] : x[((n * p.h + y) * p.w + xx) * p.ldx + c];
+double at(const Conv2dParams& p, const Ptrs& ptrs, int64_t n, int64_t y, int64_t xx, int64_t c) {
+  const double x =
+      p.x_nchw ? ptrs.x[((n * p.c + c) * p.h + y) * p.w + xx] : ptrs.x[((n * p.h + y) * p.w + xx) * p.ldx + c];
+  if (p.prologue == Prologue::kGate) return x * ptrs.gate[n * p.ldg + c];
+  if (p.prologue == Prologue::kNone) return x;
+  const float* const scale = ptrs.w + weights(p);
+  return act_reference(x * scale[c] + scale[p.c + c], p.prologue_act, 0);
 }
 
 double sum(const Conv2dParams& p, const Ptrs& ptrs, int64_t n, int64_t oy, int64_t ox, int64_t k) {
@@ -25,7 +32,7 @@ double sum(const Conv2dParams& p, const Ptrs& ptrs, int64_t n, int64_t oy, int64
       const int64_t y = oy * p.sh - p.ph + i * p.dh, x = ox * p.sw - p.pw + j * p.dw;
       if (y < 0 || y >= p.h || x < 0 || x >= p.w) continue;
       for (int64_t c = 0; c < cs; ++c)
-        total += double(at(p, ptrs.x, n, y, x, g * cs + c)) * ptrs.w[((k * cs + c) * p.kh + i) * p.kw + j];
+        total += at(p, ptrs, n, y, x, g * cs + c) * ptrs.w[((k * cs + c) * p.kh + i) * p.kw + j];
     }
   return total;
 }
@@ -43,7 +50,10 @@ void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
   }
 }
 
-const char* why_not(const Conv2dParams&, const Machine&) { return nullptr; }
+const char* why_not(const Conv2dParams& p, const Machine&) {
+  if (p.prologue == Prologue::kNone) return nullptr;
+  return sees_pixels(p) ? nullptr : "has a prologue for 1 x 1 windows alone";
+}
 
 }  // namespace
 

@@ -62,6 +62,7 @@ void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
 
 const char* why_not(const Conv2dParams& p, const Machine& m) {
   if (const char* reason = why_not_here(m)) return reason;
+  if (const char* reason = why_not_prologue(p)) return reason;
   if (p.groups != p.c || p.k != p.c) return "needs groups == c == k";
   if (p.kh != 1 || p.kw != 1 || p.sh != 1 || p.sw != 1) return "needs a 1 x 1 window at stride 1";
   if (p.ph != 0 || p.pw != 0 || p.oh != p.h || p.ow != p.w) return "needs a map without padding";

@@ -158,6 +158,7 @@ void pack(const Conv2dParams& p, const float* w, float* packed) { pack_panels<fl
 
 const char* why_not(const Conv2dParams& p, const Machine& m) {
   if (const char* reason = why_not_here(m)) return reason;
+  if (const char* reason = why_not_prologue(p)) return reason;
   if (p.groups != 1) return "needs groups == 1";
   if (!p.x_nchw && p.c >= kMostChannels) return "needs fewer than 8 channels, or an NCHW input";
   if ((p.kw - 1) * p.dw + 1 <= p.sw) return "needs windows that overlap: else a copy is read once";

@@ -257,6 +257,7 @@ void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
 
 const char* why_not(const Conv2dParams& p, const Machine& m) {
   if (const char* reason = why_not_here(m)) return reason;
+  if (const char* reason = why_not_prologue(p)) return reason;
   if (p.exact) return "exact: products may not be re-associated";
   if (p.kh != 3 || p.kw != 3) return "needs a 3 x 3 kernel";
   if (p.sh != 1 || p.sw != 1 || p.dh != 1 || p.dw != 1) return "needs stride 1 and dilation 1";
