@@ -39,17 +39,23 @@ PYCNN_INLINE Vec reciprocal(Vec x) {
 }
 
 #if defined(__AVX512F__)
-// e^-x = 2^n 2^r, n an integer, |r| <= 1/2; 2^r minimax of degree 5 (7.5e-8). scalef takes any n, and infinities. A
-// division is no slower here than an estimate of the reciprocal with a step of Newton's: it runs beside the products.
-PYCNN_INLINE Vec sigmoid(Vec x) {
+// 1 + e^-x, e^-x = 2^t = 2^floor(t) 2^r, 0 <= r < 1; 2^r minimax of degree 5 (7.5e-8). reduce and scalef know the floor by
+// themselves, and infinities. A division is no slower here than an estimate of the reciprocal with a step of Newton's: it
+// runs beside the products.
+PYCNN_INLINE Vec one_plus_exp_of_minus(Vec x) {
   const Vec t = x * -1.44269504f;
-  const Vec n = (Vec)_mm512_roundscale_ps((__m512)t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), r = t - n;
-  const Vec p =
-      polynomial(r, 1.32764713e-03f, 9.67554096e-03f, 5.55071309e-02f, 2.40221202e-01f, 6.93146944e-01f, 1.00000012f);
-  return 1.0f / (1.0f + (Vec)_mm512_scalef_ps((__m512)p, (__m512)n));
+  const Vec r = (Vec)_mm512_reduce_ps((__m512)t, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+  const Vec p = polynomial(r, 1.877576695e-03f, 8.989339694e-03f, 5.582631752e-02f, 2.401536107e-01f, 6.931530833e-01f,
+                           0.9999999404f);
+  return 1.0f + (Vec)_mm512_scalef_ps((__m512)p, (__m512)t);
 }
+
+PYCNN_INLINE Vec sigmoid(Vec x) { return 1.0f / one_plus_exp_of_minus(x); }
+PYCNN_INLINE Vec silu(Vec x) { return x / one_plus_exp_of_minus(x); }
 #else
+// exp() ends near FLT_MAX: the sigmoid of what lies beyond is flushed to 0, and x times it is 0 however large x is.
 PYCNN_INLINE Vec sigmoid(Vec x) { return 1.0f / (1.0f + exp(-x)); }
+PYCNN_INLINE Vec silu(Vec x) { return x * sigmoid(x); }
 #endif
 
 // Rational approximation x P(x^2) / Q(x^2) on |x| < 7.9 (Eigen's), +-1 beyond; x itself below 4e-4.
@@ -93,7 +99,7 @@ PYCNN_INLINE Vec activate(Vec x, Act act, float param) {
     case Act::kLeakyRelu:
       return x < zero ? x * param : x;
     case Act::kSilu:
-      return x * sigmoid(x);
+      return silu(x);
     case Act::kHardswish:
       return x * at_most(at_least(x + 3.0f, zero), broadcast(6.0f)) * (1.0f / 6);
     case Act::kHardsigmoid:
