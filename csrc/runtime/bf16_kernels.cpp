@@ -23,6 +23,7 @@ PYCNN_DECLARE(Conv2dParams, conv2d_winograd4)
 PYCNN_DECLARE(Conv2dParams, conv2d_winograd2)
 PYCNN_DECLARE(ConvTranspose2dParams, conv_transpose2d_phases)
 PYCNN_DECLARE(LinearParams, linear_gemm)
+PYCNN_DECLARE(Pool2dParams, pool2d_walk3x3)
 PYCNN_DECLARE(Pool2dParams, pool2d_window)
 PYCNN_DECLARE(GlobalPoolParams, global_pool_mean)
 PYCNN_DECLARE(AddActParams, add_act_rows)
@@ -72,7 +73,8 @@ KernelList<LinearParams, Bf16> linear_kernels() {
 }
 
 KernelList<Pool2dParams, Bf16> pool2d_kernels() {
-  return listed<Pool2dParams, isa_avx512_bf16::pool2d_window, isa_avx2_bf16::pool2d_window>();
+  return listed<Pool2dParams, isa_avx512_bf16::pool2d_walk3x3, isa_avx512_bf16::pool2d_window,
+                isa_avx2_bf16::pool2d_walk3x3, isa_avx2_bf16::pool2d_window>();
 }
 
 KernelList<GlobalPoolParams, Bf16> global_pool_kernels() {

@@ -48,15 +48,25 @@ WINDOWS = [
     ((5, 2), (3, 1), (2, 1), (1, 1), True),
     ((3, 2), (2, 3), (1, 0), (2, 3), True),
     ((9, 9), (4, 4), (4, 4), (1, 1), True),
+    ((3, 3), (2, 1), (0, 1), (1, 1), True),
+    ((3, 3), (1, 2), (1, 0), (1, 1), False),
 ]
+KERNELS = pinned.kernels("pool2d")
+ANY_WINDOW = [kernel for kernel in KERNELS if "walk3x3" not in kernel]
+
+
+def suits(kernel: str, k: tuple[int, int], s: tuple[int, int], d: tuple[int, int]) -> bool:
+    return kernel in ANY_WINDOW or (k == (3, 3) and d == (1, 1) and s[1] < 3)
 
 
 @pytest.mark.parametrize("c", pinned.EDGES)
-@pytest.mark.parametrize("kernel", pinned.kernels("pool2d"))
+@pytest.mark.parametrize("kernel", KERNELS)
 def test_every_kernel_at_vector_edges(kernel: str, c: int) -> None:
     torch.manual_seed(c)
     x = torch.randn(2, c, 7, 9).clamp(-4, 4)
     for k, s, p, d, ceil_mode in WINDOWS:
+        if not suits(kernel, k, s, d):
+            continue
         expected = F.max_pool2d(x, k, s, p, d, ceil_mode)
         size = dict(zip(("oh", "ow"), expected.shape[2:], strict=True))
         window = {
@@ -79,7 +89,20 @@ def test_every_kernel_at_vector_edges(kernel: str, c: int) -> None:
         check(y, F.avg_pool2d(x.double(), k, s, p, ceil_mode, divisor_override=3))
 
 
-@pytest.mark.parametrize("kernel", pinned.kernels("pool2d"))
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_every_kernel_on_maps_smaller_than_its_window(kernel: str, stride: int) -> None:
+    for h, w in ((1, 1), (1, 2), (2, 3), (5, 1)):
+        x = torch.randn(2, 9, h, w)
+        expected = F.max_pool2d(x, 3, stride, 1)
+        size = dict(zip(("oh", "ow"), expected.shape[2:], strict=True))
+        window = {"kh": 3, "kw": 3, "sh": stride, "sw": stride, "ph": 1, "pw": 1}
+        assert torch.equal(pinned_pool(kernel, x, mode=MAX, **window, **size), expected)
+        y = pinned_pool(kernel, x, mode=AVG, count_include_pad=0, **window, **size)
+        check(y, F.avg_pool2d(x.double(), 3, stride, 1, count_include_pad=False))
+
+
+@pytest.mark.parametrize("kernel", ANY_WINDOW)
 @pytest.mark.parametrize("size", [(1, 1), (7, 9), (3, 4), (10, 13), (2, 1)])
 def test_every_kernel_adaptive(kernel: str, size: tuple[int, int]) -> None:
     x = torch.randn(2, 21, 7, 9).clamp(-4, 4)
@@ -89,7 +112,7 @@ def test_every_kernel_adaptive(kernel: str, size: tuple[int, int]) -> None:
     check(y, F.adaptive_avg_pool2d(x.double(), size))
 
 
-@pytest.mark.parametrize("kernel", pinned.kernels("pool2d"))
+@pytest.mark.parametrize("kernel", KERNELS)
 def test_bits_do_not_depend_on_workers_or_batch(kernel: str) -> None:
     x = torch.randn(3, 19, 8, 8)
     window = {"kh": 3, "kw": 3, "sh": 2, "sw": 2, "ph": 1, "pw": 1, "oh": 4, "ow": 4}
@@ -99,7 +122,7 @@ def test_bits_do_not_depend_on_workers_or_batch(kernel: str) -> None:
     assert torch.equal(pinned_pool(kernel, x[1:2], mode=AVG, **window), one[1:2])
 
 
-@pytest.mark.parametrize("kernel", pinned.kernels("pool2d"))
+@pytest.mark.parametrize("kernel", KERNELS)
 def test_nan_and_infinities_as_in_torch(kernel: str) -> None:
     x = torch.randn(1, 19, 9, 9)
     x[0, :, 1, 1], x[0, 3:, 4, 4] = torch.nan, torch.inf

@@ -82,6 +82,6 @@ PYCNN_INLINE Vec select(IVec mask, Vec yes, Vec no) {
 PYCNN_INLINE Vec at_least(Vec x, Vec bound) { return x < bound ? bound : x; }
 PYCNN_INLINE Vec at_most(Vec x, Vec bound) { return x > bound ? bound : x; }
 // Larger of two, NaN if either is.
-PYCNN_INLINE Vec max_nan(Vec a, Vec b) { return ((a > b) | (a != a)) ? a : b; }
+PYCNN_INLINE Vec max_nan(Vec a, Vec b) { return b != b ? b : at_least(a, b); }
 
 }  // namespace pycnn::PYCNN_ISA_NS

@@ -4,13 +4,13 @@
 
 namespace pycnn {
 namespace isa_baseline {
-extern const Pool2dKernel pool2d_window;
+extern const Pool2dKernel pool2d_walk3x3, pool2d_window;
 }
 namespace isa_avx2 {
-extern const Pool2dKernel pool2d_window;
+extern const Pool2dKernel pool2d_walk3x3, pool2d_window;
 }
 namespace isa_avx512 {
-extern const Pool2dKernel pool2d_window;
+extern const Pool2dKernel pool2d_walk3x3, pool2d_window;
 }
 extern const Pool2dKernel pool2d_reference;
 }  // namespace pycnn

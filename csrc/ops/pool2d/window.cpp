@@ -1,6 +1,6 @@
 // One output pixel at a time, vectors over channels: a window is a small grid of rows of c floats, reduced in (i, j)
 // order whatever the split of the work. Windows that lie inside the map and are 2x2 or 3x3 have their loops unrolled.
-#include "base/simd/element.h"
+#include "ops/pool2d/reduce.h"
 #include "ops/pool2d/simd.h"
 #include "ops/pool2d/taps.h"
 
@@ -8,19 +8,6 @@ namespace pycnn::PYCNN_ISA_NS {
 namespace {
 
 constexpr int kVectors = 4;  // channels in flight: kVectors * kLanes, so that the reductions do not wait for each other
-
-// A lane starts at -inf and is replaced by what is larger or NaN; NaN is never replaced.
-struct Max {
-  PYCNN_INLINE Vec start() { return broadcast(-__builtin_inff()); }
-  PYCNN_INLINE Vec add(Vec acc, Vec x) { return max_nan(x, acc); }
-  PYCNN_INLINE Vec finish(Vec acc, float) { return acc; }
-};
-
-struct Average {
-  PYCNN_INLINE Vec start() { return Vec{}; }
-  PYCNN_INLINE Vec add(Vec acc, Vec x) { return acc + x; }
-  PYCNN_INLINE Vec finish(Vec acc, float divisor) { return acc / broadcast(divisor); }
-};
 
 struct Window {
   const Element* x;      // first tap inside the map
