@@ -37,6 +37,12 @@ def kernels() -> Any:
     if not ON_HOST:
         torch.zeros(1, device=DEVICE)  # makes the context
         return importlib.import_module("pycnn._cuda")
+    return built("cuda_host")
+
+
+@functools.cache
+def built(target: str) -> ModuleType:
+    """The module `pycnn_<target>` of CMakeLists.txt, brought up to date."""
     build = ROOT / "build" / f"cpython-{sys.version_info.major}{sys.version_info.minor}"
     here = Path(sys.executable).parent
     cmake = here / "cmake" if (here / "cmake").exists() else "cmake"
@@ -44,16 +50,16 @@ def kernels() -> Any:
     with open(build / "cuda_host.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # tests may be shared out to several processes
         done = subprocess.run(
-            [cmake, "--build", build, "--target", "cuda_host", "-j", "2"],
+            [cmake, "--build", build, "--target", target, "-j", "2"],
             capture_output=True, text=True, timeout=600, env={**os.environ, "PATH": path},
         )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
-    return load(build / "cuda_host" / f"pycnn_cuda_host{suffix}")
+    return load(f"pycnn_{target}", build / "cuda_host" / f"pycnn_{target}{suffix}")
 
 
-def load(file: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("pycnn_cuda_host", file)
+def load(name: str, file: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "base/cuda/host_async.h"
 #include "base/cuda/host_fibers.h"
 
 #define PYCNN_DEVICE inline
@@ -44,6 +45,7 @@ T shared_load(const T* p) {
 template <class T>
 void shared_store(T* p, T v) {
   fibers::check_shared(p, sizeof(T));
+  fibers::shared_written(p, sizeof(T));
   *p = v;
 }
 inline Vec16 shared_load16(const void* p) { return shared_load(static_cast<const Vec16*>(p)); }

@@ -1,90 +1,28 @@
 #include "base/cuda/host_fibers.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
-#include <set>
 #include <stdexcept>
 
-#include "base/cuda/host_switch.h"
+#include "base/cuda/host_machine.h"
 
 namespace pycnn::cuda::fibers {
 
 Where here;
-
-namespace {
-
-constexpr size_t kStackBytes = 256 << 10;
-
-struct Range {
-  uintptr_t begin, end;
-  bool writable;
-};
-
-struct Copy {
-  void* to;
-  const void* from;
-  int bytes;
-  int64_t group;
-};
-
-enum class State { kReady, kAtBarrier, kInWarp, kDone };
-
-struct Fiber {
-  std::unique_ptr<char[]> stack{new char[kStackBytes]};
-  Context context;
-  State state = State::kReady;
-  std::vector<Copy> copies;
-  int64_t group = 0;
-};
-
-struct Warp {
-  Combine combine = nullptr;
-  void* slots[kWarp];
-  int arrived = 0;
-};
-
-struct Free {
-  void operator()(char* p) const { std::free(p); }
-};
-
-// One launch at a time: the tests run kernels on one thread of the process.
-struct Machine {
-  uint64_t random = 1;
-  std::string drop;
-  std::set<std::string> sites;
-  std::vector<Range> ranges;
-  bool counts = false;
-  std::vector<Launch> launches;
-
-  std::vector<Fiber> fibers;
-  std::vector<Warp> warps;
-  std::vector<int> order;  // of the warps: the first that can run runs
-  std::unique_ptr<char, Free> shared;
-  size_t shared_bytes = 0;
-  int live = 0, at_barrier = 0;
-  void (*body)(const void*) = nullptr;
-  const void* argument = nullptr;
-  std::string error;
-  Context main;
-} m;
+Machine m;
 
 uint32_t random_below(uint32_t n) {
   m.random ^= m.random << 13, m.random ^= m.random >> 7, m.random ^= m.random << 17;
   return static_cast<uint32_t>((m.random >> 32) * n >> 32);
 }
 
-template <class T>
-void shuffle(std::vector<T>& items) {
-  for (size_t i = items.size(); i > 1; --i) std::swap(items[i - 1], items[random_below(static_cast<uint32_t>(i))]);
-}
-
-Fiber& self() { return m.fibers[static_cast<size_t>(here.thread)]; }
+Fiber& self() { return m.fibers[static_cast<size_t>(here.rank * m.threads + here.thread)]; }
+Block& own_block() { return m.blocks[static_cast<size_t>(here.rank)]; }
+Warp& own_warp() { return m.warps[static_cast<size_t>((here.rank * m.threads + here.thread) / kWarp)]; }
 
 void give_way(State state) {
   Fiber& fiber = self();
-  fiber.state = state;
+  set_state(fiber, state);
   switch_context(fiber.context, m.main);
 }
 
@@ -92,6 +30,10 @@ void fail(const std::string& what) {
   throw std::runtime_error("thread " + std::to_string(here.thread) + " of block (" + std::to_string(here.block_x) +
                            ", " + std::to_string(here.block_y) + "): " + what);
 }
+
+namespace {
+
+constexpr size_t kStackBytes = 256 << 10;
 
 void land(Fiber& fiber, int64_t last_group) {
   auto& copies = fiber.copies;
@@ -114,48 +56,103 @@ void fiber_main() {
   }
   if (m.error.empty()) m.error = error;
   --m.live;
-  self().state = State::kDone;
+  // The memory of a block that has ended is another's.
+  if (--own_block().live == 0) std::memset(here.shared, 0xff, m.shared_bytes);
+  set_state(self(), State::kDone);
   leave_context(self().context, m.main);
 }
 
-// The thread that runs next, -1: none can.
-int next_thread() {
+// The fiber that runs next, null: none can.
+Fiber* next_fiber() {
   for (const int warp : m.order) {
+    if (m.warps[static_cast<size_t>(warp)].able == 0) continue;
     const uint32_t first = random_below(kWarp);
     for (uint32_t i = 0; i < kWarp; ++i) {
-      const int thread = warp * kWarp + static_cast<int>((first + i) % kWarp);
-      if (m.fibers[static_cast<size_t>(thread)].state == State::kReady) return thread;
+      Fiber& fiber = m.fibers[static_cast<size_t>(warp) * kWarp + (first + i) % kWarp];
+      if (fiber.state == State::kReady || may_pass(fiber)) return &fiber;
     }
   }
-  return -1;
+  return nullptr;
 }
 
-void run_block() {
-  std::memset(m.shared.get(), 0xff, m.shared_bytes);
-  m.live = static_cast<int>(m.fibers.size()), m.at_barrier = 0;
-  for (Fiber& fiber : m.fibers) {
-    fiber.state = State::kReady, fiber.copies.clear(), fiber.group = 0;
-    prepare_context(fiber.context, fiber.stack.get(), kStackBytes, fiber_main);
-  }
-  for (Warp& warp : m.warps) warp.arrived = 0;
+// Frees those who wait in `state` in m.fibers[first .. first + count).
+void release(State state, size_t first, size_t count) {
+  for (size_t i = first; i < first + count; ++i)
+    if (m.fibers[i].state == state) set_state(m.fibers[i], State::kReady);
   shuffle(m.order);
+}
+
+void release_barriers() {
+  const auto threads = static_cast<size_t>(m.threads);
+  for (size_t rank = 0; rank < m.blocks.size(); ++rank) {
+    Block& block = m.blocks[rank];
+    if (block.live == 0 || block.at_barrier < block.live) continue;
+    block.at_barrier = 0;
+    release(State::kAtBarrier, rank * threads, threads);
+  }
+  if (m.at_cluster_barrier == m.live) {
+    m.at_cluster_barrier = 0;
+    release(State::kAtClusterBarrier, 0, m.fibers.size());
+  }
+}
+
+std::string deadlock() {
+  const Where& first = m.fibers[0].where;
+  int at_barrier = 0;
+  for (const Block& block : m.blocks) at_barrier += block.at_barrier;
+  return "deadlock in block (" + std::to_string(first.block_x) + ", " + std::to_string(first.block_y) +
+         "): " + std::to_string(at_barrier) + " of " + std::to_string(m.live) +
+         " threads wait at the barrier, the others for lanes of their warp, for an mbarrier or other threads";
+}
+
+void prepare_cluster(int64_t first_block) {
+  m.live = static_cast<int>(m.fibers.size()), m.at_cluster_barrier = 0;
+  m.flights.clear(), m.tracks = false, m.patience = random_patience();
+  for (size_t rank = 0; rank < m.blocks.size(); ++rank) {
+    Block& block = m.blocks[rank];
+    std::memset(block.shared.get(), 0xff, m.shared_bytes);
+    block.live = m.threads, block.at_barrier = 0;
+    block.unfenced.clear(), block.named.clear();
+    const int64_t index = first_block + static_cast<int64_t>(rank);
+    for (int thread = 0; thread < m.threads; ++thread) {
+      Fiber& fiber = m.fibers[rank * static_cast<size_t>(m.threads) + static_cast<size_t>(thread)];
+      if (!fiber.stack) fiber.stack.reset(new char[kStackBytes]);
+      fiber.where = {thread, index % m.grid_x, index / m.grid_x, block.shared.get(), static_cast<int>(rank), m.grid_x};
+      fiber.state = State::kReady, fiber.copies.clear(), fiber.group = 0, fiber.bulk_group = 0;
+      fiber.unfenced.clear(), fiber.unfenced_mbarriers.clear();
+      prepare_context(fiber.context, fiber.stack.get(), kStackBytes, fiber_main);
+    }
+  }
+  for (Warp& warp : m.warps) warp = {}, warp.able = kWarp;
+  shuffle(m.order);
+}
+
+// What is still under way when the threads have ended finds shared memory that is no longer theirs.
+void end_cluster() {
+  while (!m.flights.empty()) {
+    if (m.flights.back().copy.barrier) throw std::runtime_error("a block ended before a copy into it had landed");
+    land_flight();
+  }
+}
+
+void run_cluster(int64_t first_block) {
+  prepare_cluster(first_block);
   while (m.live > 0 && m.error.empty()) {
-    if (m.at_barrier == m.live) {
-      for (Fiber& fiber : m.fibers)
-        if (fiber.state == State::kAtBarrier) fiber.state = State::kReady;
-      m.at_barrier = 0;
-      shuffle(m.order);
+    release_barriers();
+    if (!m.flights.empty() && random_below(m.patience) == 0) land_flight();
+    Fiber* next = next_fiber();
+    if (!next && !m.flights.empty()) {
+      land_flight();
+    } else if (!next) {
+      m.error = deadlock();
+    } else {
+      set_state(*next, State::kReady);
+      here = next->where;
+      switch_context(m.main, next->context);
     }
-    here.thread = next_thread();
-    if (here.thread < 0) {
-      m.error = "deadlock in block (" + std::to_string(here.block_x) + ", " + std::to_string(here.block_y) +
-                "): " + std::to_string(m.at_barrier) + " of " + std::to_string(m.live) +
-                " threads wait at the barrier, the " + "others for lanes of their warp";
-      break;
-    }
-    switch_context(m.main, self().context);
   }
   if (!m.error.empty()) throw std::runtime_error(m.error);
+  end_cluster();
 }
 
 }  // namespace
@@ -182,26 +179,28 @@ std::vector<Launch> launches() { return m.launches; }
 
 void forbid_all() { m.ranges.clear(); }
 
-void run(int64_t grid_x, int64_t grid_y, int threads, int shared_bytes, void (*body)(const void*),
-         const void* context) {
+void run(int64_t grid_x, int64_t grid_y, int threads, int shared_bytes, void (*body)(const void*), const void* context,
+         int cluster) {
   if (threads < kWarp || threads > 1024 || threads % kWarp != 0)
     throw std::runtime_error("a block of " + std::to_string(threads) + " threads: expected whole warps, 1024 at most");
-  if (m.counts) return m.launches.push_back({grid_x, grid_y, threads, shared_bytes});
-  m.fibers.resize(static_cast<size_t>(threads));
-  m.warps.resize(static_cast<size_t>(threads / kWarp));
+  if (cluster < 1 || cluster > 8 || grid_x % cluster != 0)
+    throw std::runtime_error("a grid of " + std::to_string(grid_x) + " in clusters of " + std::to_string(cluster));
+  if (m.counts) return m.launches.push_back({grid_x, grid_y, threads, shared_bytes, cluster});
+  m.threads = threads, m.grid_x = grid_x;
+  m.fibers.resize(static_cast<size_t>(threads * cluster));
+  m.warps.resize(m.fibers.size() / kWarp);
   m.order.resize(m.warps.size());
   for (size_t i = 0; i < m.order.size(); ++i) m.order[i] = static_cast<int>(i);
   m.shared_bytes = static_cast<size_t>(shared_bytes);
-  m.shared.reset(static_cast<char*>(std::aligned_alloc(128, (m.shared_bytes + 255) / 128 * 128)));
+  m.blocks.resize(static_cast<size_t>(cluster));
+  for (Block& block : m.blocks)
+    block.shared.reset(static_cast<char*>(std::aligned_alloc(128, (m.shared_bytes + 255) / 128 * 128)));
+  m.window = 1024 + 128 * random_below(8);
   m.body = body, m.argument = context, m.error.clear();
-  here.shared = m.shared.get();
-  std::vector<int64_t> blocks(static_cast<size_t>(grid_x * grid_y));
-  for (size_t i = 0; i < blocks.size(); ++i) blocks[i] = static_cast<int64_t>(i);
-  shuffle(blocks);
-  for (const int64_t block : blocks) {
-    here.block_x = block % grid_x, here.block_y = block / grid_x;
-    run_block();
-  }
+  std::vector<int64_t> clusters(static_cast<size_t>(grid_x * grid_y / cluster));
+  for (size_t i = 0; i < clusters.size(); ++i) clusters[i] = static_cast<int64_t>(i);
+  shuffle(clusters);
+  for (const int64_t each : clusters) run_cluster(each * cluster);
 }
 
 void check_shared(const void* p, size_t bytes) {
@@ -213,8 +212,13 @@ void check_shared(const void* p, size_t bytes) {
 }
 
 void check_global(const void* p, size_t bytes, bool write) {
+  if (reinterpret_cast<uintptr_t>(p) % bytes != 0)
+    fail("global memory is touched off its alignment of " + std::to_string(bytes) + " bytes");
+  check_range(p, bytes, write);
+}
+
+void check_range(const void* p, size_t bytes, bool write) {
   const auto at = reinterpret_cast<uintptr_t>(p);
-  if (at % bytes != 0) fail("global memory is touched off its alignment of " + std::to_string(bytes) + " bytes");
   for (const Range& range : m.ranges)
     if (at >= range.begin && at + bytes <= range.end && (range.writable || !write)) return;
   std::string where = "not near any tensor";
@@ -233,20 +237,20 @@ bool site(const char* kind, const char* file, int line) {
 }
 
 void block_barrier() {
-  ++m.at_barrier;
+  ++own_block().at_barrier;
   give_way(State::kAtBarrier);
 }
 
 void warp_exchange(Combine combine, void* slot) {
-  const int first = here.thread / kWarp * kWarp;
-  Warp& warp = m.warps[static_cast<size_t>(here.thread / kWarp)];
+  Warp& warp = own_warp();
   if (warp.arrived > 0 && warp.combine != combine) fail("lanes of one warp are at different warp operations");
   warp.combine = combine;
   warp.slots[here.thread % kWarp] = slot;
   if (++warp.arrived < kWarp) return give_way(State::kInWarp);
   warp.arrived = 0;
   combine(warp.slots);
-  for (int lane = 0; lane < kWarp; ++lane) m.fibers[static_cast<size_t>(first + lane)].state = State::kReady;
+  Fiber* first = &self() - here.thread % kWarp;
+  for (int lane = 0; lane < kWarp; ++lane) set_state(first[lane], State::kReady);
 }
 
 void async_copy(void* to, const void* from, int bytes) {

@@ -1,4 +1,5 @@
-// Runs a CUDA kernel compiled by g++ on one core: a fiber per CUDA thread, blocks one after another.
+// Runs a CUDA kernel compiled by g++ on one core: a fiber per CUDA thread, blocks (clusters of them, where the launch has
+// some) one after another.
 //
 // What it checks: every access lies in shared memory or in a range of global memory that was allowed, and is aligned;
 // all threads meet at barriers and all lanes of a warp at warp operations (else: deadlock); shared memory holds NaN
@@ -21,6 +22,7 @@ std::vector<std::string> sites();
 struct Launch {
   int64_t grid_x, grid_y;
   int threads, shared_bytes;
+  int cluster;  // blocks along x that run together
 };
 // From now on launches are written down and not run, and what was written down so far is forgotten; or they run again.
 void only_count(bool on);
@@ -31,7 +33,8 @@ void allow(const void* begin, size_t bytes, bool writable);
 void forbid_all();
 
 // Throws std::runtime_error with a sentence when a thread does what it must not.
-void run(int64_t grid_x, int64_t grid_y, int threads, int shared_bytes, void (*body)(const void*), const void* context);
+void run(int64_t grid_x, int64_t grid_y, int threads, int shared_bytes, void (*body)(const void*), const void* context,
+         int cluster = 1);
 
 // The rest is called inside a fiber.
 inline constexpr int kWarp = 32;
@@ -39,11 +42,14 @@ struct Where {
   int thread;
   int64_t block_x, block_y;
   char* shared;
+  int rank;  // of the block in its cluster
+  int64_t grid_x;
 };
 extern Where here;
 
 void check_shared(const void* p, size_t bytes);
-void check_global(const void* p, size_t bytes, bool write);
+void check_global(const void* p, size_t bytes, bool write);  // aligned to its size
+void check_range(const void* p, size_t bytes, bool write);
 
 // False: this site is the dropped one.
 bool site(const char* kind, const char* file, int line);
