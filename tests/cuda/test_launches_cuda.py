@@ -59,7 +59,7 @@ def test_launches_are_within_the_hardwares_limits(network: str, dtype: torch.dty
         for batch in BATCHES:
             found = list(launches(target, layer, batch))
             assert len(found) == 1, layer
-            for name, (x, y, threads, shared) in found:
+            for name, (x, y, threads, shared, _) in found:
                 assert 1 <= x < 2**31 and 1 <= y < 2**16, (layer, name)
                 assert threads % 32 == 0 and threads <= 1024 and shared <= 163 << 10, (layer, name)
                 fewest = batch * layer.out[0] * layer.out[1] if layer.op == "conv2d" else batch

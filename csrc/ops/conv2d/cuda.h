@@ -18,4 +18,8 @@ KernelList<Conv2dParams> conv2d_f16();
 KernelList<Conv2dParams> conv2d_tf32();
 KernelList<Conv2dParams> conv2d_f32();
 
+// On tensor cores of sm_90.
+KernelList<Conv2dParams> conv2d_wgmma_bf16();
+KernelList<Conv2dParams> conv2d_wgmma_f16();
+
 }  // namespace pycnn::cuda

@@ -4,6 +4,7 @@
 #include "runtime/cuda/plan.h"
 #if defined(PYCNN_CUDA_HOST)
 #include "base/cuda/host_fibers.h"
+#include "ops/conv2d/wgmma_maps.h"
 #endif
 
 namespace pycnn::cuda {
@@ -111,10 +112,37 @@ void bind_kernels(py::module_& m) {
 }  // namespace
 
 #if defined(PYCNN_CUDA_HOST)
+// A tensor map's numbers, and the limit of TMA that it breaks, if any.
+py::dict describe(const TensorMapSpec& s) {
+  py::dict out;
+  out["dim"] = std::vector<uint64_t>(s.dim, s.dim + s.rank());
+  out["stride"] = std::vector<uint64_t>(s.stride, s.stride + s.rank() - 1);
+  out["box"] = std::vector<uint32_t>(s.box, s.box + 2);
+  out["step"] = std::vector<uint32_t>(s.step, s.step + 2);
+  out["lower"] = std::vector<int>(s.lower, s.lower + 2);
+  out["upper"] = std::vector<int>(s.upper, s.upper + 2);
+  out["im2col"] = s.im2col != 0;
+  const char* limit = tensor_map_limit(s);
+  out["limit"] = limit ? py::object(py::str(limit)) : py::none();
+  return out;
+}
+
+// Of conv2d's wgmma kernels with tiles of block_n channels: x, weights, residual, y.
+py::list tensor_maps(const py::dict& values, int64_t block_n) {
+  const auto params = read_params(find_op("conv2d"), values);
+  const auto& p = *static_cast<const Conv2dParams*>(params.get());
+  py::list out;
+  for (const TensorMapSpec& map : {x_map(p, Dtype::kBf16, nullptr), w_map(p, Dtype::kBf16, nullptr, block_n),
+                                   y_map(p, Dtype::kBf16, nullptr, p.ldr), y_map(p, Dtype::kBf16, nullptr, p.ldy)})
+    out.append(describe(map));
+  return out;
+}
+
 PYBIND11_MODULE(pycnn_cuda_host, m) {
   m.doc() = "pycnn's CUDA kernels with a fiber for each CUDA thread: for tests.";
   bind_kernels(m);
   bind_plan(m);
+  m.def("tensor_maps", &tensor_maps, py::arg("params"), py::arg("block_n"));
   m.def("configure", &fibers::configure, py::arg("seed"), py::arg("drop"));
   m.def("sites", &fibers::sites);
   m.def(
@@ -126,7 +154,7 @@ PYBIND11_MODULE(pycnn_cuda_host, m) {
   m.def("launches", [] {
     py::list out;
     for (const fibers::Launch& l : fibers::launches())
-      out.append(py::make_tuple(l.grid_x, l.grid_y, l.threads, l.shared_bytes));
+      out.append(py::make_tuple(l.grid_x, l.grid_y, l.threads, l.shared_bytes, l.cluster));
     return out;
   });
 }

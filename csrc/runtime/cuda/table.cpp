@@ -60,7 +60,7 @@ const std::vector<Op>& op_table() {
   static const std::vector<Op> table{
       describe("conv2d", conv2d_depthwise3x3(), conv2d_depthwise3x3s2(), conv2d_depthwise5x5(), conv2d_depthwise5x5s2(),
                conv2d_depthwise7x7(), conv2d_depthwise7x7s2(), conv2d_depthwise(), conv2d_bf16(), conv2d_f16(),
-               conv2d_tf32(), conv2d_f32()),
+               conv2d_tf32(), conv2d_f32(), conv2d_wgmma_bf16(), conv2d_wgmma_f16()),
       describe("conv_transpose2d", conv_transpose2d_phases()),
       describe("pool2d", pool2d_window()),
       describe("global_pool", global_pool_mean()),
