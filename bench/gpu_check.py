@@ -27,7 +27,7 @@ from typing import Any
 
 import torch
 
-from bench import gpu_pieces
+from bench import gpu_convs, gpu_pieces
 from pycnn.files import write_text
 from pycnn.planning.devices import NoTargetError, cuda_kernels
 
@@ -49,6 +49,7 @@ PIECES = (
     Piece("ceilings", gpu_pieces.ceilings, True),
     Piece("kernels", gpu_pieces.kernels, True),
     *(Piece(f"errors_{n}", partial(gpu_pieces.errors, n), True) for n in gpu_pieces.NETWORKS),
+    *(Piece(f"wgmma_{n}", partial(gpu_pieces.wgmma, n)) for n in gpu_convs.NETWORKS),
     *(Piece(f"sanitizer_{t}", partial(gpu_pieces.sanitizer, t)) for t in gpu_pieces.TOOLS),
     *(
         Piece(f"times_{batch}_{n}", partial(gpu_pieces.times, n, batch))

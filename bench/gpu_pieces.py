@@ -16,8 +16,11 @@ import torch
 from torch import Tensor, nn
 
 import pycnn
+from bench import gpu_convs
 from bench.report import ROOT
 from pycnn.explain import Report
+from pycnn.planning.cuda import CudaTarget
+from pycnn.planning.devices import cuda_kernels
 from pycnn.timing.facts import versions
 
 Found = dict[str, Any]
@@ -31,6 +34,15 @@ TOOLS = ("memcheck", "racecheck", "initcheck")  # of compute-sanitizer
 OWN_ERRORS = 1.5  # of torch's own error: how far a network may be from fp64
 # One problem of each kernel, for the sanitizers: they slow a launch down a hundred times.
 SANITIZED = "edges_of_tiles or depthwise or elementwise or arith or pool or norm or softmax or upsample or layout"
+
+
+def wgmma(network: str, record: Found) -> Found:
+    """The wgmma kernels on a network's layers: against fp32, and their times."""
+    target = CudaTarget(
+        kernels=cuda_kernels(), device=torch.device("cuda", 0), dtype=torch.bfloat16, tf32=False
+    )
+    with torch.inference_mode():
+        return gpu_convs.on_network(network, target, partial(seconds, budget=0.02))
 
 
 def machine(record: Found) -> Found:

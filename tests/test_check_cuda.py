@@ -73,6 +73,18 @@ def test_what_ptxas_says_is_read() -> None:
     }
 
 
+def test_serialised_products_are_named() -> None:
+    said = (
+        "ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized due to "
+        "the presence of Extern calls in the function '_ZN5pycnn4cuda10conv_wgmmaEv'\n"
+        "ptxas info    : Used 168 registers, used 2 barriers\n"
+    )
+    assert check_cuda.serialised(said * 2) == [
+        "conv_wgmmaEv: ptxas serialises its wgmma instructions (C7510)"
+    ]
+    assert check_cuda.serialised(said.partition("\n")[2]) == []
+
+
 def test_the_table_has_no_spills_and_what_kernels_are_written_for() -> None:
     table = json.loads(check_cuda.TABLE.read_text())
     assert {name.split()[0] for name in table} == set(check_cuda.ARCHITECTURES)
@@ -84,3 +96,19 @@ def test_the_table_has_no_spills_and_what_kernels_are_written_for() -> None:
     assert all({"matrix", "ldmatrix", "store16"} <= set(n["uses"]) for n in products.values())
     pieces = [needs["uses"] for name, needs in table.items() if "each_piece" in name]
     assert len(pieces) > 60 and all({"load16", "store16"} <= set(uses) for uses in pieces)
+
+
+def test_wgmma_and_tma_are_in_kernels_of_sm_90a_alone() -> None:
+    table = json.loads(check_cuda.TABLE.read_text())
+    hopper = {"wgmma", "tma_load", "tma_im2col", "tma_store", "mbarrier", "cluster"}
+    seen = {name for name, needs in table.items() if hopper & set(needs["uses"])}
+    assert seen and all(name.startswith("sm_90a conv_wgmma") for name in seen)
+    kernels = {name: set(needs["uses"]) for name, needs in table.items() if "conv_wgmma" in name}
+    assert len(kernels) == 20
+    for name, uses in kernels.items():
+        if name.startswith("sm_80"):
+            assert uses == set(), name
+            continue
+        alone = name.partition("ELi1EEE")[1] != ""
+        assert {"wgmma", "tma_load", "tma_im2col", "mbarrier"} <= uses, name
+        assert ("tma_store" in uses) == alone and ("cluster" in uses) != alone, name

@@ -3,9 +3,9 @@
     python tools/check_cuda.py [--write]
 
 The table is tools/cuda_resources.json. Of every kernel on every architecture: registers and static shared memory may
-not grow; spills and local memory are errors; what it uses of matrix, 16-byte and asynchronous instructions may not
-vanish, which is seen where there is a cuobjdump (nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm on PyPI, in the extra
-`dev`). Without an nvcc of at least 12.4 nothing is checked, and it says so.
+not grow; spills, local memory and wgmma instructions that ptxas serialises are errors; what it uses of matrix, 16-byte
+and asynchronous instructions may not vanish, which is seen where there is a cuobjdump (nvidia-cuda-cuobjdump and
+nvidia-cuda-nvdisasm on PyPI, in the extra `dev`). Without an nvcc of at least 12.4 nothing is checked, and it says so.
 """
 
 from __future__ import annotations
@@ -30,8 +30,12 @@ ARCHITECTURES = ("sm_80", "sm_90a")
 USES = {
     "matrix": ("HMMA.", ""), "ldmatrix": ("LDSM.", ""), "cp_async16": ("LDGSTS.", ".128"),
     "load16": ("LDG.", ".128"), "store16": ("STG.", ".128"),
+    "wgmma": ("HGMMA.", ""), "tma_load": ("UTMALDG.", ""), "tma_im2col": ("UTMALDG.", ".IM2COL"),
+    "tma_store": ("UTMASTG", ""), "mbarrier": ("SYNCS.", ""), "cluster": ("UCGABAR", ""),
 }  # fmt: skip
 LOCAL = ("LDL", "STL")  # loads and stores of local memory
+# ptxas makes products of wgmma wait for each other, and says so as a remark.
+SERIALISED = re.compile(r"\((C75\d\d)\) Potential Performance Loss[^\n]*?'(\w+)'")
 Needs = dict[str, Any]
 Resources = dict[str, Needs]  # "architecture kernel" -> what it needs and uses
 
@@ -83,6 +87,12 @@ def resources(said: str) -> Resources:
     if not found:
         raise SystemExit(f"ptxas named no kernel:\n{said[-2000:]}")
     return found
+
+
+def serialised(said: str) -> list[str]:
+    """One sentence for each kernel whose wgmma instructions ptxas serialises."""
+    found = sorted({(kernel_name(name), code) for code, name in SERIALISED.findall(said)})
+    return [f"{name}: ptxas serialises its wgmma instructions ({code})" for name, code in found]
 
 
 def instructions(lines: Iterator[str]) -> Iterator[tuple[str, str]]:
@@ -144,7 +154,8 @@ def main() -> int:
         least = ".".join(map(str, setup.LEAST_NVCC))
         print(f"CUDA kernels not compiled: there is no nvcc of release {least} or later")
         return 0
-    found = resources(build())
+    compiled = build()
+    found = resources(compiled)
     dump = cuobjdump()
     if dump is None:
         print("instructions not looked at: there is no cuobjdump")
@@ -156,7 +167,7 @@ def main() -> int:
                 found[name]["uses"] = sorted(mine)
     if "--write" in sys.argv[1:]:
         TABLE.write_text(json.dumps(dict(sorted(found.items())), indent=1) + "\n")
-    said = problems(json.loads(TABLE.read_text()), found)
+    said = problems(json.loads(TABLE.read_text()), found) + serialised(compiled)
     print("\n".join(said) or f"{len(found)} CUDA kernels compile as the table has them")
     return bool(said)
 

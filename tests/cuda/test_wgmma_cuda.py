@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from launch import DTYPES, Guarded, kernels, on_host, run
+from launch import DTYPES, ON_HOST, Guarded, kernels, on_host, run
 from test_conv2d_cuda import WGMMA, WINDOWS, Conv, Ran, check, launch
 from test_launches_cuda import BATCHES, SOMEWHERE, problem
+from test_plan_cuda import check as check_net
+from test_plan_cuda import randn, settle, steps
 
+import pycnn
 from bench.shapes import FOLDER, NETWORKS, Layer, read
 from pycnn import ops
 from pycnn.planning.cuda import CudaTarget
@@ -25,6 +28,8 @@ LARGE = Conv(584, 136, 8, 41, gap=8, act="relu")
 
 @pytest.fixture(autouse=True)
 def _on(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not ON_HOST and torch.cuda.get_device_capability() != (9, 0):
+        pytest.skip("this GPU is not of compute capability 9.0")
     monkeypatch.setenv(SWITCH, "1")
 
 
@@ -190,6 +195,17 @@ def test_infinities_and_nan_stay() -> None:
         run("conv2d", kernel, params, Guarded(values), y, torch.ones(16, 512, 1, 1))
         assert bool((y.view[[0, 3]] == 512).all() and y.view[1].isinf().all())
         assert bool(y.view[2].isnan().all())
+
+
+@pytest.mark.parametrize("name", ["resnet18", "densenet121", "googlenet"])
+def test_networks_with_them(name: str) -> None:
+    """Windows, strides, residuals and slices of joined maps, where a plan chooses."""
+    torch.manual_seed(0)
+    x = randn(1, 3, 64, 64).bfloat16()
+    net = settle(pycnn.create_model(name))
+    found = steps(check_net(net, x), x)
+    wgmma = [kernel for kernel in found if "wgmma" in kernel]
+    assert len(wgmma) > len(found) / 4 and any("split" in kernel for kernel in wgmma)
 
 
 def layers(network: str, target: CudaTarget) -> Iterator[tuple[Layer, int, dict[str, float]]]:

@@ -110,10 +110,15 @@ inline int device_attribute(cudaDeviceAttr which) {
   return value;
 }
 inline int multiprocessors() { return device_attribute(cudaDevAttrMultiProcessorCount); }
+// Elsewhere kernels of these words have empty bodies.
 inline const char* sm90_missing() {
+#if defined(PYCNN_SM90A)
   const bool there = device_attribute(cudaDevAttrComputeCapabilityMajor) == 9 &&
                      device_attribute(cudaDevAttrComputeCapabilityMinor) == 0;
   return there ? nullptr : "needs a GPU of compute capability 9.0";
+#else
+  return "needs a build with 90a among PYCNN_CUDA_ARCHS";
+#endif
 }
 
 // A function of the driver, which this library does not link; null: the driver has none of that name.

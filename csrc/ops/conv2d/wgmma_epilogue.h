@@ -72,20 +72,20 @@ PYCNN_DEVICE void wgmma_epilogue(const WgmmaArgs& a, const WgmmaMemory<Tile>& me
   const int lane = thread() % 32, own_pixel = pixel + thread() / 32 % 4 * 16 + lane / 4;
   const int own_channel = channel + lane % 4 * 2, barrier = 1 + group;
   const bool leader = thread() % Tile::kGroup == 0;
-  if (a.residual_tma) mbarrier_wait(memory.residual(group), parity);
+  if (a.bias)
 #pragma unroll
-  for (int j = 0; j < Tile::kColumns; ++j) {
-    if (a.bias) add_bias(a, own_channel + j * 8, &acc[j * 4]);
-    if (a.residual_tma) {
+    for (int j = 0; j < Tile::kColumns; ++j) add_bias(a, own_channel + j * 8, &acc[j * 4]);
+  if (a.residual_tma) {
+    mbarrier_wait(memory.residual(group), parity);
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const uint32_t two = shared_load(in_box(memory, group, j, half));
-        acc[j * 4 + half * 2] += to_float(T{static_cast<uint16_t>(two)});
-        acc[j * 4 + half * 2 + 1] += to_float(T{static_cast<uint16_t>(two >> 16)});
-      }
-    } else if (a.residual_at) {
-      add_residual<T>(a, own_pixel, own_channel + j * 8, &acc[j * 4]);
+    for (int i = 0; i < 2 * Tile::kColumns; ++i) {
+      const uint32_t two = shared_load(in_box(memory, group, i / 2, i % 2));
+      acc[i * 2] += to_float(T{static_cast<uint16_t>(two)});
+      acc[i * 2 + 1] += to_float(T{static_cast<uint16_t>(two >> 16)});
     }
+  } else if (a.residual_at) {
+#pragma unroll
+    for (int j = 0; j < Tile::kColumns; ++j) add_residual<T>(a, own_pixel, own_channel + j * 8, &acc[j * 4]);
   }
   activate(acc, a.act, a.act_param);
   if (!a.y_tma) {
@@ -99,13 +99,10 @@ PYCNN_DEVICE void wgmma_epilogue(const WgmmaArgs& a, const WgmmaMemory<Tile>& me
     sync_threads(barrier, Tile::kGroup);  // the boxes are free
   }
 #pragma unroll
-  for (int j = 0; j < Tile::kColumns; ++j)
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const float* v = &acc[j * 4 + half * 2];
-      const uint32_t two = from_float<T>(v[0]).bits | static_cast<uint32_t>(from_float<T>(v[1]).bits) << 16;
-      shared_store(in_box(memory, group, j, half), two);
-    }
+  for (int i = 0; i < 2 * Tile::kColumns; ++i) {
+    const uint32_t low = from_float<T>(acc[i * 2]).bits, high = from_float<T>(acc[i * 2 + 1]).bits;
+    shared_store(in_box(memory, group, i / 2, i % 2), low | high << 16);
+  }
   fence_async();
   sync_threads(barrier, Tile::kGroup);
   if (!leader) return;

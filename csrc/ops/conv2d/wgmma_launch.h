@@ -9,7 +9,7 @@
 
 namespace pycnn::cuda {
 
-// Off until a GPU's record says that they agree; looked at whenever kernels are chosen or launched.
+// Off until a GPU's record says that they agree; looked at when kernels are chosen.
 inline bool wgmma_is_on() {
   const char* value = std::getenv("PYCNN_CUDA_WGMMA");
   return value && std::strcmp(value, "1") == 0;
@@ -79,6 +79,7 @@ struct WgmmaKernel {
 
   static const char* launch(const Conv2dParams& p, const Ptrs& ptrs, Stream stream) {
     if (p.pixels() == 0) return nullptr;
+    if (const char* reason = sm90_missing()) return reason;  // a plan may come to another device
     WgmmaArgs a = arguments(p, ptrs);
     if (const char* error = maps(p, ptrs, a)) return error;
     if constexpr (Tile::kSplit > 1) {
