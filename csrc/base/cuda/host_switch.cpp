@@ -53,6 +53,9 @@ void arrived([[maybe_unused]] void* fake_stack, [[maybe_unused]] const void** bo
 }  // namespace
 
 void prepare_context(Context& context, char* stack, size_t bytes, void (*entry)()) {
+#if defined(__SANITIZE_ADDRESS__)
+  __asan_unpoison_memory_region(stack, bytes);  // a fiber that was left where it waited had its frames there
+#endif
   context.stack = stack, context.stack_bytes = bytes, context.fake_stack = nullptr;
 #if defined(__x86_64__)
   // From the top: a return address that is never used, entry, six registers. At entry the stack pointer is 8 past a
