@@ -31,7 +31,7 @@ def test_wgmma_kernels_are_run_beside_the_one_chosen_without_them() -> None:
     first, *rest = found["seconds"]
     assert "igemm" in first and rest[-1] == "torch" and len(calls) == len(rest) + 1
     assert [name.split("_")[1:3] for name in rest[:-1]] == [
-        ["wgmma128x128", "bf16"], ["wgmma128x64", "bf16"], ["wgmma128x64", "split2"],
+        ["wgmma128x256", "bf16"], ["wgmma128x128", "bf16"], ["wgmma128x64", "bf16"], ["wgmma128x64", "split2"],
         ["wgmma128x64", "split4"], ["wgmma128x64", "split8"],
     ]  # fmt: skip
 
@@ -43,8 +43,8 @@ def test_wrong_results_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         Convolution, "expected", lambda self: (whole(self)[0] * 1.02, whole(self)[1])
     )
     found = on_layer(target(), LAYER, 1, lambda call: 0.5)
-    assert len(found["failures"]) == 6
-    assert found["failures"][1].startswith("features.3 at batch 1, conv2d_wgmma128x128_bf16_sm90: ")
+    assert len(found["failures"]) == 7
+    assert found["failures"][1].startswith("features.3 at batch 1, conv2d_wgmma128x256_bf16_sm90: ")
 
 
 @on_host

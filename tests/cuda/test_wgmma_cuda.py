@@ -57,14 +57,14 @@ def test_they_are_off_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
         "ldy": 256,
     }
     module = kernels()
-    assert len(WGMMA) == 10
+    assert len(WGMMA) == 12
     for value in ("0", "", "yes", None):
         monkeypatch.delenv(SWITCH) if value is None else monkeypatch.setenv(SWITCH, value)
         off = [why for name, _, why in module.kernels("conv2d", params) if "wgmma" in name]
-        assert off == ["is off until a GPU has confirmed it: PYCNN_CUDA_WGMMA=1 turns it on"] * 10
+        assert off == ["is off until a GPU has confirmed it: PYCNN_CUDA_WGMMA=1 turns it on"] * 12
         assert "wgmma" not in module.choose("conv2d", "bfloat16", False, True, params)
     monkeypatch.setenv(SWITCH, "1")
-    assert "wgmma128x128" in module.choose("conv2d", "bfloat16", False, True, params)
+    assert "wgmma128x256" in module.choose("conv2d", "bfloat16", False, True, params)
     assert "wgmma" not in module.choose("conv2d", "bfloat16", False, False, params)
     small = {
         **params,
@@ -201,7 +201,7 @@ def test_infinities_and_nan_stay() -> None:
 def test_networks_with_them(name: str) -> None:
     """Windows, strides, residuals and slices of joined maps, where a plan chooses."""
     torch.manual_seed(0)
-    x = randn(1, 3, 64, 64).bfloat16()
+    x = randn(1, 3, 32, 32).bfloat16()
     net = settle(pycnn.create_model(name))
     found = steps(check_net(net, x), x)
     wgmma = [kernel for kernel in found if "wgmma" in kernel]
@@ -229,7 +229,7 @@ def test_tensor_maps_and_launches_of_every_layer_are_within_limits(network: str)
         free = [name for name, why in reasons.items() if why is None]
         assert bool(free) == (layer.groups == 1 and layer.c % 8 == 0), (layer, reasons)
         for name in free:
-            maps = module.tensor_maps(params, 128 if "x128" in name.partition("128")[2] else 64)
+            maps = module.tensor_maps(params, int(name.partition("128x")[2].partition("_")[0]))
             x, w, _, y = maps
             assert x["limit"] is None and w["limit"] is None, (layer, maps)
             assert y["limit"] is None or params["ldy"] % 8 != 0, (layer, maps)

@@ -87,7 +87,10 @@ PYCNN_DEVICE void wgmma_epilogue(const WgmmaArgs& a, const WgmmaMemory<Tile>& me
 #pragma unroll
     for (int j = 0; j < Tile::kColumns; ++j) add_residual<T>(a, own_pixel, own_channel + j * 8, &acc[j * 4]);
   }
-  activate(acc, a.act, a.act_param);
+  constexpr int kAtOnce = 32;  // of all 128 sums of a tile's 256 channels, ptxas spills some
+#pragma unroll
+  for (int i = 0; i < Tile::kBlockN / 2; i += kAtOnce)
+    activate(reinterpret_cast<float (&)[kAtOnce]>(acc[i]), a.act, a.act_param);
   if (!a.y_tma) {
     if (a.residual_tma) sync_threads(barrier, Tile::kGroup);  // all have read the boxes, and the next may come
 #pragma unroll
