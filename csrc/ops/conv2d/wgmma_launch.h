@@ -54,6 +54,7 @@ struct WgmmaKernel {
   }
 
   static const char* maps(const Conv2dParams& p, const Ptrs& ptrs, WgmmaArgs& a) {
+    // In whole pieces of 16 bytes, the last channels' too.
     const auto moved = [](const void* at, int64_t ld, int64_t k) { return aligned16(at) && ld % 8 == 0 && k % 8 == 0; };
     a.residual_tma = Tile::kSplit == 1 && ptrs.residual && moved(ptrs.residual, p.ldr, p.k);
     a.y_tma = Tile::kSplit == 1 && moved(ptrs.y, p.ldy, p.k);
