@@ -21,6 +21,7 @@ struct WgmmaKernel {
   static constexpr Dtype kDtype = kDtypeOf<T>;
 
   static const char* why_not(const Conv2dParams& p) {
+    if (const char* reason = why_not_prologue(p)) return reason;
     if (!wgmma_is_on()) return "is off until a GPU has confirmed it: PYCNN_CUDA_WGMMA=1 turns it on";
     if (const char* reason = sm90_missing()) return reason;
     if (wgmma_steps(p) < Tile::kSplit) return "has fewer steps of the reduction than blocks to share them";
