@@ -103,7 +103,7 @@ def _never_slower(options: argparse.Namespace) -> int:
         found += [layer for layer in held if layer.slower]
         worst = held[0]
         print(
-            f"{workload.model}, batch {workload.batch}: {len(held)} layers; nearest to torch's own op: "
+            f"{workload.title}: {len(held)} layers; nearest to torch's own op: "
             f"{worst.layer or worst.kernels}, {worst.ours_s * 1e6:.1f} against {worst.torch_s * 1e6:.1f} us",
             flush=True,
         )
@@ -128,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     p = command(
         "run", _run, "time networks on every engine, then their layers, into one JSON record"
     )
-    p.add_argument("workloads", nargs="*", default=run.DEFAULT, metavar="NETWORK[:BATCH]")
+    p.add_argument("workloads", nargs="*", default=run.DEFAULT, metavar="NETWORK[:BATCH[:SIZE]]")
     p.add_argument("--engines", nargs="+", default=["all"], metavar="ENGINE")
     p.add_argument(
         "--layers", nargs="*", default=["resnet18", "resnet50", "mobilenet_v2"], metavar="NETWORK"
@@ -170,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     p = command(
         "never_slower", _never_slower, "hold every layer of networks against torch's own op"
     )
-    p.add_argument("workloads", nargs="*", default=run.DEFAULT, metavar="NETWORK[:BATCH]")
+    p.add_argument("workloads", nargs="*", default=run.DEFAULT, metavar="NETWORK[:BATCH[:SIZE]]")
     p.add_argument("--tune", action="store_true", help="measure kernels before")
     p.add_argument("--seconds", type=float, default=1.0, help="of a network in its plan")
     return parser

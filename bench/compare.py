@@ -26,7 +26,7 @@ class Change:
 
 def figures(record: Record) -> dict[str, float]:
     """p20 seconds of everything the record has, by name."""
-    found = {f"{t.workload.model} {t.workload.batch}, {t.engine}": t.p20_s for t in record.timings}
+    found = {f"{t.workload.label}, {t.engine}": t.p20_s for t in record.timings}
     for row in record.layers:
         found[f"{row['network']} {row['batch']}, layer {row['name']}"] = row["p20_s"]
     return found

@@ -1,6 +1,6 @@
 """Every step of a network against torch's own op: a chosen kernel must lose to it nowhere.
 
-    python -m bench never_slower [NETWORK[:BATCH] ...] [--tune]
+    python -m bench never_slower [NETWORK[:BATCH[:SIZE]] ...] [--tune]
 
 torch's op is given its best case: weights folded beforehand, the faster of both memory formats, relu and the sum in
 place. A step of ours is timed in its plan, behind the steps before it; a layer's steps (copies too) count together.
@@ -25,8 +25,8 @@ from pycnn.ops import apply_act
 from pycnn.planning.program import Program
 from pycnn.planning.shares import durations
 from pycnn.profile.measure import Recorder, measure, slots
-from pycnn.registry import find_model
 from pycnn.timing import Workload
+from pycnn.timing.worker import network_and_input
 
 ALLOWED = 1.05  # times torch's op,
 NOISE_S = 2e-6  # and what a clock and a call cannot tell apart
@@ -53,9 +53,8 @@ class Against:
 
 def hold(workload: Workload, tune: bool = False, seconds: float = 1.0) -> list[Against]:
     """Every layer of one network of the zoo that kernels run, nearest to torch first."""
-    net = pycnn.create_model(workload.model).eval()
-    size = find_model(workload.model).input_size
-    fast, x = pycnn.optimize(net, tune=tune), torch.randn(workload.batch, *size)
+    net, x = network_and_input(workload)
+    fast = pycnn.optimize(net, tune=tune)
     with torch.inference_mode():
         fast(x)
         compiled, reason = compiled_for("never_slower", fast, (x,), {})

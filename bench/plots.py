@@ -49,7 +49,7 @@ def bars(record: Record, path: Path) -> Path:
         names, values = [t.engine for t in rows], [t.p20_s * 1e3 for t in rows]
         drawn = axes.barh(names, values, color=[COLOURS[name] for name in names])
         axes.bar_label(drawn, [f"{v:.3g}" for v in values], padding=3, fontsize=8)
-        axes.set_title(f"{workload.model}, batch {workload.batch}", fontsize=9, loc="left")
+        axes.set_title(workload.title, fontsize=9, loc="left")
         axes.tick_params(labelsize=8)
         axes.invert_yaxis()
         axes.margins(x=0.18)

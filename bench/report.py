@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.layers import of_roof
 from pycnn.files import write_text
-from pycnn.timing import ENGINES, Record
+from pycnn.timing import ENGINES, Record, Workload
 from pycnn.timing.table import best_rival, dtype_of, speedup, workloads
 
 ROOT = Path(__file__).parent.parent
@@ -60,9 +60,9 @@ def networks(record: Record) -> str:
         found = {t.engine: t for t in record.timings if t.workload == workload}
         ratio, rival = speedup(record.timings, workload), best_rival(record.timings, workload)
         own = found.get("pycnn")
-        share = "" if own is None else _share(record, workload.model, workload.batch, own.p20_s)
+        share = "" if own is None else _share(record, workload, own.p20_s)
         rows.append([
-            f"{workload.model} {workload.batch}",
+            workload.label,
             *(milliseconds(found[n].p20_s) if n in found else "-" for n in present),
             "" if ratio is None or rival is None else f"{ratio:.2f}× {rival.engine}",
             share,
@@ -90,7 +90,7 @@ def bf16(record: Record) -> str:
         single = found.get("pycnn")
         least = min((found[n].error for n in present if n in found and n != own.engine), default=0)
         rows.append([
-            f"{workload.model} {workload.batch}",
+            workload.label,
             *(milliseconds(found[n].p20_s) if n in found else "-" for n in present),
             "" if ratio is None else f"{ratio:.2f}×",
             "" if single is None else f"{single.p20_s / own.p20_s:.2f}×",
@@ -101,8 +101,11 @@ def bf16(record: Record) -> str:
     return f"{head}\n\n{markdown(['network, batch', *present, *last], rows)}"
 
 
-def _share(record: Record, model: str, batch: int, seconds: float) -> str:
-    return f"{100 * batch * record.flops[model] / seconds / record.limits.fma_flops:.0f}"
+def _share(record: Record, workload: Workload, seconds: float) -> str:
+    if workload.size is not None:
+        return ""  # the record has the operations of an image of the network's own size
+    flops = workload.batch * record.flops[workload.model]
+    return f"{100 * flops / seconds / record.limits.fma_flops:.0f}"
 
 
 def summary(record: Record) -> str:
@@ -114,7 +117,7 @@ def summary(record: Record) -> str:
         ratio = speedup(record.timings, workload)
         cells = [milliseconds(found[n].p20_s) if n in found else "-" for n in present]
         last = "" if ratio is None else f"{ratio:.2f}×"
-        rows.append([f"{workload.model} {workload.batch}", *cells, last])
+        rows.append([workload.label, *cells, last])
     head = f"Milliseconds a call, fp32, {record.cpu}, {record.threads} threads, {record.date[:10]}:"
     return f"{head}\n\n{markdown(['network, batch', *present, 'against the best'], rows)}"
 
@@ -125,7 +128,7 @@ def setup(record: Record) -> str:
     for t in record.timings:
         second = "built for one" if t.second_shape_s is None else milliseconds(t.second_shape_s)
         rows.append([
-            f"{t.workload.model} {t.workload.batch}", t.engine, f"{t.setup_s:.2f}", second,
+            t.workload.label, t.engine, f"{t.setup_s:.2f}", second,
             f"{t.peak_bytes / 2**20:.0f}",
         ])  # fmt: skip
     columns = ["network, batch", "engine", "setup s", "second shape ms", "peak MiB"]

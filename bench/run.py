@@ -1,6 +1,6 @@
 """The benchmark: networks on every engine of this machine, then every layer, into one JSON record.
 
-python -m bench run [NETWORK[:BATCH] ...] [--engines all] [--layers NETWORK ...] [--json FILE]
+python -m bench run [NETWORK[:BATCH[:SIZE]] ...] [--engines all] [--layers NETWORK ...] [--json FILE]
 """
 
 from __future__ import annotations

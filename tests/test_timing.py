@@ -230,7 +230,7 @@ def test_an_interrupt_ends_the_workers(monkeypatch):
 def test_a_dead_or_failing_worker_and_unknown_names_are_one_sentence(tmp_path):
     with process.Worker("pycnn", 1) as worker:
         with pytest.raises(process.EngineError, match=r"^pycnn: ValueError: unknown model 'no'"):
-            worker.ask("build", model="no", batch=1, expected="")
+            worker.ask("build", workload={"model": "no", "batch": 1}, expected="")
         worker.process.kill()
         with pytest.raises(
             process.EngineError, match="the process of 'pycnn' ended with status -9"
@@ -240,12 +240,22 @@ def test_a_dead_or_failing_worker_and_unknown_names_are_one_sentence(tmp_path):
         compare([Workload("resnet19", 1)])
     with pytest.raises(ValueError, match="unknown engine 'tensorrt'"):
         compare([LENET], engines=["tensorrt"])
-    with pytest.raises(ValueError, match="workload 'lenet_like:0'"):
-        Workload.parse("lenet_like:0")
+    for text in ("lenet_like:0", "lenet_like:1:x", "lenet_like:1:28:1", "lenet_like:"):
+        with pytest.raises(ValueError, match=f"workload '{text}'"):
+            Workload.parse(text)
     done = subprocess.run(
         [sys.executable, "-m", "pycnn.timing", "x"], capture_output=True, text=True
     )
     assert done.returncode == 1 and done.stderr.startswith("usage: ")
+
+
+def test_a_workload_of_another_image_size() -> None:
+    asked = Workload.parse("small_cnn:2:40")
+    assert asked == Workload("small_cnn", 2, 40)
+    assert (asked.label, asked.title) == ("small_cnn 2 at 40²", "small_cnn, batch 2, 40×40")
+    (found,) = compare([asked], engines=["pycnn"], rounds=1, seconds=0.0, threads=1)
+    assert found.workload == asked and found.error < 1e-5
+    assert Timing.from_dict(json.loads(json.dumps(asdict(found)))) == found
 
 
 def test_engines_are_found_by_name_and_word_and_say_what_they_need(monkeypatch):

@@ -64,7 +64,7 @@ class Record:
         """Sentences on timings which others' work spoiled; empty: the machine was quiet."""
         found = []
         for t in self.timings:
-            name = f"{t.workload.model}, batch {t.workload.batch}, {t.engine}"
+            name = f"{t.workload.title}, {t.engine}"
             if t.stalls > max(1, MOST_STALLS * t.calls):
                 found.append(f"{name}: {t.stalls} of {t.calls} calls took over twice the median")
             if t.foreign_cpus > MOST_FOREIGN * self.threads:

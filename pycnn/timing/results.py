@@ -9,22 +9,35 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Workload:
-    """One network of the zoo, newly initialised with seed 0, at its own image size."""
+    """One network of the zoo, newly initialised with seed 0, on images of `size` pixels each way; None: its own."""
 
     model: str
     batch: int
+    size: int | None = None
 
     @classmethod
     def parse(cls, text: str) -> Workload:
-        """`NAME` or `NAME:BATCH`.
+        """`NAME`, `NAME:BATCH` or `NAME:BATCH:SIZE`.
 
         Raises:
-            ValueError: the batch is not a positive integer.
+            ValueError: the batch or the size is not a positive integer, or there is more.
         """
-        name, colon, batch = text.partition(":")
-        if colon and not (batch.isdecimal() and int(batch) > 0):
-            raise ValueError(f"workload {text!r}: the batch must be a positive integer")
-        return cls(name, int(batch or 1))
+        name, *numbers = text.split(":")
+        for what, number in zip(("batch", "size", "rest"), numbers, strict=False):
+            if what == "rest" or not (number.isdecimal() and int(number) > 0):
+                raise ValueError(f"workload {text!r}: the {what} must be a positive integer")
+        return cls(name, *(map(int, numbers or ["1"])))
+
+    @property
+    def label(self) -> str:
+        """For a table."""
+        return f"{self.model} {self.batch}" + ("" if self.size is None else f" at {self.size}²")
+
+    @property
+    def title(self) -> str:
+        """For a sentence."""
+        size = "" if self.size is None else f", {self.size}×{self.size}"
+        return f"{self.model}, batch {self.batch}{size}"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -142,8 +142,8 @@ def _workload(plan: _Plan, workload: Workload) -> list[Timing]:
         for name, worker in workers.items():
             listener.on_build(workload, name)
             with _failure(workload, name, listener):
-                request = {"model": workload.model, "batch": workload.batch}
-                turns[name] = _Turns(worker.ask("build", **request, expected=str(expected)))
+                request = {"workload": asdict(workload), "expected": str(expected)}
+                turns[name] = _Turns(worker.ask("build", **request))
         for turn in range(plan.rounds):
             for name in plan.engines if turn % 2 == 0 else reversed(plan.engines):
                 if name in turns:
@@ -165,7 +165,7 @@ def _failure(
     try:
         yield
     except EngineError as error:
-        sentence = f"{workload.model}, batch {workload.batch}: {error}"
+        sentence = f"{workload.title}: {error}"
         if listener.on_failure is None:
             raise RuntimeError(f"timing: {sentence}") from None
         listener.on_failure(Failure(workload, engine, sentence))

@@ -41,7 +41,7 @@ def measure_shown(
         task = progress.add_task("measuring the machine's limits", total=turns)
 
         def on_build(workload: Workload, engine: str) -> None:
-            text = f"{workload.model}, batch {workload.batch}: building {engine}"
+            text = f"{workload.title}: building {engine}"
             progress.update(task, description=text)
 
         def on_turn() -> None:

@@ -72,7 +72,7 @@ def rich_table(record: Record, wide: bool = True) -> Table:
 
 def _cells(t: Timing, ratio: float | None) -> dict[str, str]:
     return {
-        "network": f"{t.workload.model} {t.workload.batch}",
+        "network": t.workload.label,
         "engine": t.engine + (f" ({t.requests} at a time)" if t.requests > 1 else ""),
         "min ms": f"{t.min_s * 1e3:.3f}",
         "p20 ms": f"{t.p20_s * 1e3:.3f}",

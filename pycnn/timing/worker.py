@@ -38,7 +38,9 @@ def network_and_input(workload: Workload) -> tuple[nn.Module, Tensor]:
     net = create_model(workload.model).eval()
     if variant.family.extra_inputs:
         net = ImageOnly(net, variant.family.extra_inputs).eval()
-    return net, torch.randn(workload.batch, *variant.input_size)
+    c, *own = variant.input_size
+    size = own if workload.size is None else [workload.size] * 2
+    return net, torch.randn(workload.batch, c, *size)
 
 
 def worst_error(found: list[Tensor], expected: list[Tensor]) -> float:
@@ -103,7 +105,7 @@ class Service:
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         if request["do"] == "build":
-            self.run = Run(self.engine, Workload(request["model"], request["batch"]), self.threads)
+            self.run = Run(self.engine, Workload(**request["workload"]), self.threads)
             expected = torch.load(request["expected"], weights_only=True)
             return {
                 "error": worst_error(self.run.tensors, expected),
