@@ -23,22 +23,18 @@ def fuse_prologue(graph: Graph) -> Graph:
     shapes: dict[int, Shape] = {}
     for node in graph.nodes:
         if isinstance(node.op, BatchNorm):
-            refusal = _refusal(rewriter, node)
-            if not refusal and node.op.act.kind not in _CLAMPS:
-                refusal = f"its activation is {node.op.act}"
-            reader = None if refusal else _fused(rewriter, node, node.inputs[0], node.op, None)
+            operands: tuple[int, ...] | None = node.inputs
         elif isinstance(node.op, Arith) and node.op.kind == "mul" and len(node.inputs) == 2:
             shapes = shapes or rewriter.shapes()
-            gated = _gated(node, shapes)
-            if gated is None:
-                continue
-            refusal = _refusal(rewriter, node)
-            refusal = refusal or (f"its activation is {node.op.act}" if node.op.act else "")
-            reader = None if refusal else _fused(rewriter, node, gated[0], None, gated[1])
+            operands = _gated(node, shapes)
         else:
             continue
-        if reader is None:
+        if operands is None:
+            continue
+        if refusal := _refusal(rewriter, node):
             rewriter.note(node, refusal)
+        else:
+            _fuse(rewriter, node, operands)
     return rewriter.done()
 
 
@@ -46,14 +42,16 @@ def _gated(node: Node, shapes: dict[int, Shape]) -> tuple[int, int] | None:
     """(map, gate): one of the two operands has one pixel where the other has more."""
     a, b = node.inputs
     for x, gate in ((a, b), (b, a)):
-        if len(shapes[x]) == 4 and tuple(shapes[gate]) == (*shapes[x][:2], 1, 1) != tuple(
-            shapes[x]
-        ):
+        n_c_h_w, pixel = tuple(shapes[x]), (*shapes[x][:2], 1, 1)
+        if len(n_c_h_w) == 4 and tuple(shapes[gate]) == pixel != n_c_h_w:
             return x, gate
     return None
 
 
 def _refusal(rewriter: Rewriter, node: Node) -> str:
+    assert isinstance(node.op, (Arith, BatchNorm))
+    if node.op.act.kind not in (_CLAMPS if isinstance(node.op, BatchNorm) else ("none",)):
+        return f"its activation is {node.op.act}"
     reader = rewriter.only_user(node.outputs[0])
     if reader is None:
         return "its result is used elsewhere too"
@@ -66,15 +64,13 @@ def _refusal(rewriter: Rewriter, node: Node) -> str:
     return ""
 
 
-def _fused(
-    rewriter: Rewriter, node: Node, x: int, prologue: BatchNorm | None, gate: int | None
-) -> Node:
+def _fuse(rewriter: Rewriter, node: Node, operands: tuple[int, ...]) -> None:
+    """`operands`: the map, and the gate if the node is one."""
     reader = rewriter.only_user(node.outputs[0])
-    assert reader is not None and isinstance(reader.op, Conv2d)
-    inputs = (x, *reader.inputs[1:], *(() if gate is None else (gate,)))
-    op = replace(reader.op, prologue=prologue, has_gate=gate is not None)
-    made = Node(op, inputs, reader.outputs, reader.path)
-    rewriter.put(reader, made)
+    assert reader is not None and isinstance(reader.op, Conv2d)  # by _refusal
+    x, *gate = operands
+    prologue = node.op if isinstance(node.op, BatchNorm) else None
+    op = replace(reader.op, prologue=prologue, has_gate=bool(gate))
+    rewriter.put(reader, Node(op, (x, *reader.inputs[1:], *gate), reader.outputs, reader.path))
     rewriter.put(node)
     rewriter.same_shape(node.outputs[0], x)
-    return made
