@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pycnn.planning.check import check
 from pycnn.planning.homes import Home, Homes
+from pycnn.planning.in_place import Over, owner, written_over
 from pycnn.planning.memory import Block, Placement, align, place
-from pycnn.planning.step import Step
+from pycnn.planning.step import Step, uses_of
 
 Slot = tuple[str, int] | tuple[str, int, int] | tuple[str, int, int, int, int]
 
@@ -60,28 +61,27 @@ def arrange(
     steps: Sequence[Step], spans: Sequence[Span], homes: Homes, workers: int, keep: bool
 ) -> Arena:
     """Place every buffer, and prove it; with `keep` each value has bytes of its own, those of a section too."""
-    uses: dict[int, list[int]] = {}
-    for i, step in enumerate(steps):
-        for home in (step.x, step.y, step.residual, step.third):
-            if home is not None and home.kind == "arena":
-                uses.setdefault(home.index, []).append(i)
-    last = len(steps) - 1
+    uses, last = uses_of(steps), len(steps) - 1
     blocks, inner = [], {}
+    over = written_over(steps, homes.buffers) if homes.in_place and not keep else {}
     for n, span in enumerate(spans):
         own = [
-            Block(key, _image_bytes(key, homes, span.images), at[0], at[-1])
+            Block(key, _image_bytes(key, homes, span.images), *at)
             for key, at in uses.items()
-            if span.begin <= at[0] and at[-1] < span.end and (key < 0 or not keep)
+            if span.begin <= at[0] and at[1] < span.end and (key < 0 or not keep)
         ]
-        inner[n] = own, _placed(own)
+        inner[n] = own, _placed(own, over)
         for block in own:
             del uses[block.key]
         # Keys of values are not negative and those of other buffers count down from -1.
         blocks.append(Block(_key(n), inner[n][1].total * workers, span.begin, span.end - 1))
+    # What a section shares with steps outside it is alive in all of it.
+    inside = {i for span in spans for i in range(span.begin, span.end)}
+    over = {y: x for y, x in over.items() if y in uses and uses[y][0] not in inside}
     for key, at in uses.items():
-        first, end = (0, last) if keep else (at[0], at[-1])
+        first, end = (0, last) if keep else at
         blocks.append(Block(key, homes.buffers[key] * homes.itemsize, *_whole(first, end, spans)))
-    outer = _placed(blocks)
+    outer = _placed(blocks, over)
     scratch = {
         block.key: Scratch(placement.offsets, outer.offsets[_key(n)], placement.total)
         for n, (own, placement) in inner.items()
@@ -91,10 +91,23 @@ def arrange(
     return Arena(homes.itemsize, outer.total, offsets, scratch)
 
 
-def _placed(blocks: Sequence[Block]) -> Placement:
-    placement = place(blocks)
-    check(blocks, placement)
-    return Placement(placement.offsets, align(placement.total))
+def _placed(blocks: Sequence[Block], over: Over) -> Placement:
+    """`over`: what lies where another block did, whose last step is its first."""
+    alone = {block.key: block for block in blocks}
+    over = {
+        y: x
+        for y, x in over.items()
+        if y in alone and x in alone and alone[y].size == alone[x].size
+    }
+    joined: dict[int, Block] = {}
+    for block in sorted(blocks, key=lambda b: (b.first, b.last)):
+        key = owner(block.key, over)
+        joined[key] = replace(joined.get(key, block), last=block.last)
+    found = place([*joined.values()])
+    offsets = {key: found.offsets[owner(key, over)] for key in alone}
+    placement = Placement(offsets, align(found.total))
+    check(blocks, placement, over)
+    return placement
 
 
 def _whole(first: int, last: int, spans: Sequence[Span]) -> tuple[int, int]:

@@ -34,6 +34,7 @@ class CudaTarget(Target):
 
     reads_nchw = False
     by_image = False
+    in_place = False  # operands are read by the way of memory that does not change during a launch
 
     @property
     def without(self) -> tuple[type[Op], ...]:

@@ -9,8 +9,8 @@ from pycnn.planning.cuts import Cut, Range, by_images, by_rows
 from pycnn.planning.memory import align
 from pycnn.planning.parts import Buffers, Numbered, by_part, in_parts
 from pycnn.planning.sketch import Sketch
-from pycnn.planning.step import operands
-from pycnn.planning.windows import Window, Windows, uses_of
+from pycnn.planning.step import operands, uses_of
+from pycnn.planning.windows import Window, Windows
 
 
 def images_of(sketch: Sketch) -> int:
@@ -32,7 +32,7 @@ def by_turns(sketch: Sketch, turns: int) -> Divided | None:
     take its part."""
     whole, images = list(enumerate(sketch.work.steps)), images_of(sketch)
     cuts = [by_images(step, sketch.given.shapes, images) for _, step in whole]
-    uses, buffers = uses_of(whole), _buffers(sketch)
+    uses, buffers = uses_of(sketch.work.steps), _buffers(sketch)
     found: list[Numbered] = []
     runs: list[Range] = []
     at = 0
@@ -64,7 +64,7 @@ def by_bands(sketch: Sketch) -> Iterator[list[Numbered]]:
     numbers = [[number for number, _ in turned.steps[a:b]] for a, b in turned.runs]
     if any(each != numbers[0] for each in numbers):
         return
-    run, uses = turned.steps[begin:end], uses_of(turned.steps)
+    run, uses = turned.steps[begin:end], uses_of([step for _, step in turned.steps])
     cuts = [by_rows(step, one) for _, step in run]
     sizes = {key: align(size * homes.itemsize) for key, size in homes.buffers.items()}
     relative = {
@@ -72,7 +72,7 @@ def by_bands(sketch: Sketch) -> Iterator[list[Numbered]]:
         for key, (a, b) in uses.items()
         if a < end and b >= begin
     }
-    windows = Windows(run, cuts, relative, sizes, homes.itemsize)
+    windows = Windows(run, cuts, relative, sizes, homes.itemsize, homes.in_place)
     for chosen in windows.found():
         found = _banded(turned, cuts, chosen, uses, _buffers(sketch))
         if _taken(sketch, found):

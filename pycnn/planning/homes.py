@@ -73,12 +73,13 @@ def of_channels(op: Concat | Slice, shape: Shape) -> bool:
 class Homes:
     """Assigned homes of a segment's values. `pixel_stride`: elements between pixels of so many channels in the arena;
     `itemsize`: bytes of an element. `late`: what is made long before the rest of a join is copied into it, so that the
-    join need not be alive until then."""
+    join need not be alive until then. `in_place`: a result may take the memory of an operand that dies with it."""
 
     shapes: Shapes
     pixel_stride: Callable[[int], int]
     itemsize: int = FLOAT
     late: bool = False
+    in_place: bool = True
     long: bool = False  # whether there is such a value
     of: dict[int, Home] = field(default_factory=dict)
     alias: dict[int, int] = field(default_factory=dict)  # value -> the value whose bytes it is

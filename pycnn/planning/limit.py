@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 from pycnn.planning.division import by_bands, by_turns, images_of
 from pycnn.planning.draft import Draft
+from pycnn.planning.in_place import written_over
 from pycnn.planning.memory import align
 from pycnn.planning.order import by_liveness
 from pycnn.planning.parts import Numbered
 from pycnn.planning.sketch import Given, Sketch, sketched, usual
-from pycnn.planning.step import Step
-from pycnn.planning.windows import highest, uses_of
+from pycnn.planning.step import Step, uses_of
+from pycnn.planning.windows import alive
 
 
 class MemoryLimitError(MemoryError):
@@ -125,14 +126,14 @@ def _forms(given: Given) -> Iterator[_Form]:
 
 def _form(sketch: Sketch, parts: list[Numbered] | None = None) -> _Form:
     numbered = list(enumerate(sketch.work.steps)) if parts is None else parts
-    change = [0] * (len(numbered) + 1)
-    homes = sketch.work.homes
-    for key, (first, last) in uses_of(numbered).items() if parts is not None else ():
-        size = align(homes.buffers[key] * homes.itemsize)
-        change[first] += size
-        change[last + 1] -= size
     steps, numbers = [step for _, step in numbered], [number for number, _ in numbered]
-    return _Form(sketch, steps, numbers, parts is None, highest(change))
+    least = 0
+    if parts is not None:
+        homes, lives = sketch.work.homes, uses_of(steps)
+        sizes = {key: align(homes.buffers[key] * homes.itemsize) for key in lives}
+        over = written_over(steps, sizes) if homes.in_place else {}
+        least = max(alive(len(steps), lives, sizes, over))
+    return _Form(sketch, steps, numbers, parts is None, least)
 
 
 def _thrifty(form: _Form, draft: Draft, budget: int) -> list[Step]:

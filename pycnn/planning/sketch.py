@@ -87,7 +87,7 @@ def sketched(
     """`by_image`: stretches that are worth it run so. `late`, `copies`: as `Homes` and `Lowering` say."""
     segment, shapes, target = given.segment, given.shapes, given.target
     formats = propagate(segment.nodes, given.channels_last, shapes, given.tensors)
-    empty = Homes(shapes, target.pixel_stride, target.itemsize, late)
+    empty = Homes(shapes, target.pixel_stride, target.itemsize, late, target.in_place)
     homes = assign(segment, empty, formats, dict(given.nchw))
     of = segment, shapes, homes, given.tensors, given.weights, target
     work = Lowering(*of, pins=given.pins, copies=copies)

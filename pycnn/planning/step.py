@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -40,3 +41,13 @@ class Step:
 def operands(step: Step) -> tuple[Home | None, Home | None, Home | None, Home]:
     """x, residual, third and y."""
     return step.x, step.residual, step.third, step.y
+
+
+def uses_of(steps: Sequence[Step]) -> dict[int, tuple[int, int]]:
+    """The first and the last step that has each arena buffer among its operands."""
+    found: dict[int, tuple[int, int]] = {}
+    for i, step in enumerate(steps):
+        for home in operands(step):
+            if home is not None and home.kind == "arena":
+                found[home.index] = (found.get(home.index, (i, i))[0], i)
+    return found

@@ -44,6 +44,7 @@ class Target(ABC):
     reads_nchw = True  # whether a convolution of few channels reads NCHW itself
     by_image = True  # whether parts of a plan may run image by image
     prologues = False  # whether 1x1 convolutions take a batch norm or a gate before them
+    in_place = True  # whether kernels may write over an operand (planning/in_place.py)
 
     @property
     def without(self) -> tuple[type[Op], ...]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
-from pycnn.planning.cuts import Cut
+from pycnn.planning.cuts import Cut, Range
+from pycnn.planning.in_place import Over, written_over
 from pycnn.planning.memory import align
 from pycnn.planning.parts import Buffers, Numbered, in_parts
-from pycnn.planning.step import operands
+from pycnn.planning.step import uses_of
 
 _LENGTHS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128)
 _STARTS = 8  # of windows of one length
@@ -32,24 +34,26 @@ class Window:
 @dataclass
 class Windows:
     """`steps` of one image, with the cuts of those that have one; `first`, `last`: where each buffer is used in them,
-    -1 and len(steps) where it is before and behind; `sizes`: bytes of each buffer."""
+    -1 and len(steps) where it is before and behind; `sizes`: bytes of each buffer; `in_place`: as `Homes` says."""
 
     steps: Sequence[Numbered]
     cuts: Sequence[Cut | None]
     uses: Mapping[int, tuple[int, int]]
     sizes: Mapping[int, int]
     itemsize: int
+    in_place: bool
     tried: dict[tuple[int, int, int], Window] = field(default_factory=dict)
 
     def found(self) -> Iterator[list[Window]]:
         """Windows that lower the peak, step by step, until none does."""
-        alive = self._alive()
+        uses = self.uses
+        sums = alive(len(self.steps), uses, self.sizes, self._over(self.steps, uses, self.sizes))
         chosen: list[Window] = []
         tried = 0
         for near in _NEAR:
             while tried < _STATES:
                 tried += 1
-                peaks = {at: size for at, size in enumerate(alive) if not _within(at, chosen)}
+                peaks = {at: size for at, size in enumerate(sums) if not _within(at, chosen)}
                 peaks.update({window.begin: window.peak for window in chosen})
                 at = max(peaks, key=lambda i: (peaks[i], -i), default=-1)
                 best = self._best(at, chosen, near) if peaks else None
@@ -100,51 +104,35 @@ class Windows:
         cuts = [cut for cut in self.cuts[begin:end] if cut is not None]
         buffers = Buffers(fresh, lambda op, params, offset: "")
         parts = in_parts(self.steps[begin:end], cuts, bands, inside, buffers)
-        touched = uses_of(parts)
-        change = [0] * (len(parts) + 1)
-        for key, (a, b) in touched.items():
-            size = made.get(key, self.sizes.get(key, 0))
-            if key not in made:
-                a = 0 if self.uses[key][0] < begin else a
-                b = len(parts) - 1 if self.uses[key][1] >= end else b
-            change[a] += size
-            change[b + 1] -= size
-        across = sum(
-            self.sizes[key]
-            for key, (a, b) in self.uses.items()
-            if key not in touched and a < begin and b >= end
-        )
-        return Window(begin, end, bands, across + highest(change), len(parts))
-
-    def _alive(self) -> list[int]:
-        change = [0] * (len(self.steps) + 1)
+        sizes, lives = {**self.sizes, **made}, uses_of([step for _, step in parts])
+        across = 0
         for key, (a, b) in self.uses.items():
-            change[max(a, 0)] += self.sizes[key]
-            change[min(b, len(self.steps) - 1) + 1] -= self.sizes[key]
-        total, alive = 0, []
-        for each in change[:-1]:
-            total += each
-            alive.append(total)
-        return alive
+            if key in lives:
+                first, last = lives[key]
+                lives[key] = -1 if a < begin else first, len(parts) if b >= end else last
+            elif a < begin and b >= end:
+                across += sizes[key]
+        most = max(alive(len(parts), lives, sizes, self._over(parts, lives, sizes)))
+        return Window(begin, end, bands, across + most, len(parts))
+
+    def _over(
+        self, steps: Sequence[Numbered], lives: Mapping[int, Range], sizes: Mapping[int, int]
+    ) -> Over:
+        """Of buffers that live within the steps."""
+        over = written_over([step for _, step in steps], sizes) if self.in_place else {}
+        return {y: x for y, x in over.items() if lives[y][0] >= 0 and lives[x][1] < len(steps)}
 
 
-def highest(change: Sequence[int]) -> int:
-    """The largest sum of the first so many."""
-    total = most = 0
-    for each in change:
-        total += each
-        most = max(most, total)
-    return most
-
-
-def uses_of(steps: Sequence[Numbered]) -> dict[int, tuple[int, int]]:
-    """The first and the last step that has each arena buffer among its operands."""
-    found: dict[int, tuple[int, int]] = {}
-    for i, (_, step) in enumerate(steps):
-        for home in operands(step):
-            if home is not None and home.kind == "arena":
-                found[home.index] = (found.get(home.index, (i, i))[0], i)
-    return found
+def alive(
+    steps: int, lives: Mapping[int, tuple[int, int]], sizes: Mapping[int, int], over: Over
+) -> list[int]:
+    """Bytes of the buffers that are alive at each of so many steps; a result counts when what it is written over does
+    no more."""
+    change = [0] * (steps + 1)
+    for key, (first, last) in lives.items():
+        change[max(first, 0) + (key in over)] += sizes[key]
+        change[min(last, steps - 1) + 1] -= sizes[key]
+    return list(accumulate(change[:-1]))
 
 
 def _within(at: int, windows: Sequence[Window]) -> bool:

@@ -103,8 +103,10 @@ def run(
     with_bias: bool = True,
     with_residual: bool = True,
     workers: int = 1,
+    over: str = "",
 ) -> Tensor:
-    """y [n, k, oh, ow]; the pixels of x, residual and y lie in wider rows, with NaN between, before and after."""
+    """y [n, k, oh, ow]; the pixels of x, residual and y lie in wider rows, with NaN between, before and after. `over`:
+    the operand in y's memory, as pinned.call has it."""
     n, k, oh, ow = p.residual.shape
     (kh, kw), (sh, sw), (dh, dw) = conv.kernel, conv.stride, conv.dilation
     params = {
@@ -113,7 +115,9 @@ def run(
         "ldx": conv.c + gap, "ldr": k + 2 * gap, "ldy": k + 3 * gap, "x_nchw": int(nchw),
         "act": ops.ACTS[act], "act_param": SLOPE,
     }  # fmt: skip
-    rows = p.x.reshape(1, -1) if nchw else pinned.spread(pinned.nhwc(p.x), conv.c + gap)
+    if over:
+        params["ldr" if over == "residual" else "ldx"] = params["ldy"]
+    rows = p.x.reshape(1, -1) if nchw else pinned.spread(pinned.nhwc(p.x), params["ldx"])
     guarded = F.pad(rows, (0, 0, 1, 1), value=torch.nan)
     y = pinned.call(
         "conv2d",
@@ -121,10 +125,11 @@ def run(
         params,
         guarded[1:-1],
         (n * oh * ow, k),
-        pinned.spread(pinned.nhwc(p.residual), k + 2 * gap) if with_residual else None,
+        pinned.spread(pinned.nhwc(p.residual), params["ldr"]) if with_residual else None,
         workers,
         p.weight,
         p.bias if with_bias else None,
+        over=over,
     )
     return pinned.nchw(y, n, oh, ow)
 

@@ -57,17 +57,23 @@ def call(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     gate: Tensor | None = None,
+    over: str = "",
 ) -> Tensor:
     """Rows [out] of y, in x's dtype; asserts that nothing was written before, after or between them.
 
     x, residual and gate are buffers made by `spread` for params' ldx, ldr and ldg; y's rows lie params["ldy"] apart.
-    weight, contiguous, is packed first.
+    weight, contiguous, is packed first. `over`: "x" or "residual", whose rows lie in y's memory.
     """
     rows, c = out
     ldy = int(params["ldy"])
     buffer = torch.full((2 * _GUARD + rows * ldy,), _POISON, dtype=x.dtype)
     inside = buffer[_GUARD : buffer.numel() - _GUARD].view(rows, ldy)
     packed = None if weight is None else pack(op, kernel, params, weight)
+    if over:
+        given = x if over == "x" else residual
+        assert given is not None and params["ldr" if over == "residual" else "ldx"] == ldy
+        inside[:, :c] = given[:, :c]
+        x, residual = (inside, residual) if over == "x" else (x, inside)
     r, w, b, g = (0 if t is None else t.data_ptr() for t in (residual, packed, bias, gate))
     _C.run(op, kernel, params, x.data_ptr(), r, w, b, inside.data_ptr(), workers, g)
     y = inside[:, :c].clone()

@@ -1,6 +1,6 @@
 // The end of a residual block: y[i, c] = act(x[i, c] + residual[i, c]) over `pixels` rows of c floats.
 //
-// x, residual, y: rows ldx, ldr, ldy apart.
+// x, residual, y: rows ldx, ldr, ldy apart; y may be the memory of x or of the residual, their strides being equal.
 #pragma once
 #include "base/act.h"
 #include "base/kernel.h"

@@ -3,9 +3,9 @@
 // (NaN if one is); the square root of x + b, or one over it. The gate of squeeze-and-excitation is "mul" with a b that
 // does not depend on i.
 //
-// x, y: rows ldx, ldy apart, images without gaps between them. b = residual if that is not null, else w:
-// b[n, i, c] lies at n * bn + i * bp + c * bc, bc 0 or 1, so that a stride of 0 repeats it. With both null
-// b is `scalar`.
+// x, y: rows ldx, ldy apart, images without gaps between them; y may be x's own memory, ldy being ldx. b = residual if
+// that is not null, else w: b[n, i, c] lies at n * bn + i * bp + c * bc, bc 0 or 1, so that a stride of 0 repeats it. With
+// both null b is `scalar`.
 #pragma once
 #include "base/act.h"
 #include "base/kernel.h"

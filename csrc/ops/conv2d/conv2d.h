@@ -9,7 +9,8 @@
 //
 // C = c / groups, g = k / (K / groups); x is 0 outside the map. ph, pw pad the top and the left; what is padded at the
 // bottom and the right follows from oh, ow. x: NHWC with pixel stride ldx, or contiguous NCHW (x_nchw).
-// y, residual: NHWC with pixel strides ldy, ldr: a slice of a wider buffer is a larger stride.
+// y, residual: NHWC with pixel strides ldy, ldr: a slice of a wider buffer is a larger stride. y may be the residual's
+// own memory, ldy being ldr: each element of it is read once, before y's is written there.
 // exact: algorithms that re-associate products (Winograd) are refused.
 // gate: rows of c, ldg apart.
 // Weights come in torch's order [k][c/groups][kh][kw], contiguous, and are packed by the kernel; with kNorm scale [c] and

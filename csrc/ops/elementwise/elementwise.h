@@ -1,6 +1,6 @@
 // An activation on its own: y[i, c] = act(x[i, c]) over `pixels` rows of c floats.
 //
-// x, y: rows ldx, ldy apart.
+// x, y: rows ldx, ldy apart; y may be x's own memory, ldy being ldx.
 #pragma once
 #include "base/act.h"
 #include "base/kernel.h"

@@ -1,6 +1,7 @@
 // Fully connected layer: y[i, k] = act(bias[k] + residual[i, k] + sum_c x[i, c] * w[k, c]).
 //
 // x: rows of c floats, ldx apart; y, residual: rows of k floats, ldy and ldr apart. w: torch's [k][c], contiguous.
+// y may be the residual's own memory, ldy being ldr.
 #pragma once
 #include "base/act.h"
 #include "base/kernel.h"
