@@ -77,9 +77,11 @@ def by_rows(step: Step, shapes: Shapes) -> Cut | None:
     """One image in bands of rows; None: its rows are not apart, or do not lie so."""
     node, p = step.node, step.params
     shape, out = shapes[node.inputs[0]], shapes[node.outputs[0]]
-    if len(shape) != 4 or len(out) != 4 or out[0] != 1 or p.get("x_nchw") or step.images > 1:
+    if len(shape) != 4 or len(out) != 4 or out[0] != 1 or step.images > 1 or p.get("n", 1) != 1:
         return None
-    if step.x.nchw or p.get("n", 1) != 1:
+    if p.get("x_nchw"):
+        return _of_planes(step)
+    if step.x.nchw:
         return None
     if step.op == "conv2d":
         return _windows(step, _TILE)
@@ -117,6 +119,16 @@ def _windows(step: Step, align: int) -> Cut | None:
     if (p["oh"] - 1) * stride - pad >= h or reach - pad < 1:
         return None  # the first or the last row sees padding alone
     return Cut(p["oh"], align, reads, part, _rows(step, p["w"], p["ow"], p["ow"]))
+
+
+def _of_planes(step: Step) -> Cut:
+    """A convolution that reads contiguous NCHW: every part sees the whole of x, from a row further down."""
+    p = _ONE_PIXEL | {name: int(value) for name, value in step.params.items()}
+
+    def part(a: int, b: int) -> Params:
+        return {**step.params, "oh": b - a, "ph": p["ph"] - a * p["sh"]}
+
+    return Cut(p["oh"], _TILE, lambda a, b: (0, p["h"]), part, _rows(step, 0, p["ow"], p["ow"]))
 
 
 def _spread(step: Step) -> Cut | None:

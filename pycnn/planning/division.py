@@ -32,7 +32,7 @@ def by_turns(sketch: Sketch, turns: int) -> Divided | None:
     take its part."""
     whole, images = list(enumerate(sketch.work.steps)), images_of(sketch)
     cuts = [by_images(step, sketch.given.shapes, images) for _, step in whole]
-    uses, buffers = uses_of(sketch.work.steps), _buffers(sketch)
+    uses, buffers = uses_of(sketch.work.steps), buffers_of(sketch)
     found: list[Numbered] = []
     runs: list[Range] = []
     at = 0
@@ -48,7 +48,7 @@ def by_turns(sketch: Sketch, turns: int) -> Divided | None:
             found += part
         at = end
     found += whole[at:]
-    return Divided(found, runs) if runs and _taken(sketch, found) else None
+    return Divided(found, runs) if runs and taken(sketch, found) else None
 
 
 def by_bands(sketch: Sketch) -> Iterator[list[Numbered]]:
@@ -74,8 +74,8 @@ def by_bands(sketch: Sketch) -> Iterator[list[Numbered]]:
     }
     windows = Windows(run, cuts, relative, sizes, homes.itemsize, homes.in_place)
     for chosen in windows.found():
-        found = _banded(turned, cuts, chosen, uses, _buffers(sketch))
-        if _taken(sketch, found):
+        found = _banded(turned, cuts, chosen, uses, buffers_of(sketch))
+        if taken(sketch, found):
             yield found
 
 
@@ -100,7 +100,8 @@ def _banded(
     return found + turned.steps[at:]
 
 
-def _buffers(sketch: Sketch) -> Buffers:
+def buffers_of(sketch: Sketch) -> Buffers:
+    """Where steps in parts get buffers and kernels of copies from."""
     return Buffers(sketch.work.fresh, sketch.given.target.choose)
 
 
@@ -116,7 +117,7 @@ def _stretches(cuts: Sequence[Cut | None]) -> list[Range]:
     return found
 
 
-def _taken(sketch: Sketch, steps: Sequence[Numbered]) -> bool:
+def taken(sketch: Sketch, steps: Sequence[Numbered]) -> bool:
     """Whether kernels take their parts, and may begin where those do."""
     target, original = sketch.given.target, sketch.work.steps
     for number, step in steps:

@@ -21,9 +21,7 @@ _OPERANDS = {
     "elementwise": ("x",),
     "linear": ("residual",),
 }
-_SCALE = (
-    "conv2d_scale_"  # a batch norm by itself: each element of x is read for its own result alone
-)
+_SCALE = "conv2d_scale_"  # a batch norm by itself
 
 
 def written_over(steps: Sequence[Step], sizes: Mapping[int, int]) -> Over:
@@ -42,8 +40,13 @@ def written_over(steps: Sequence[Step], sizes: Mapping[int, int]) -> Over:
     return found
 
 
+def is_scale(step: Step) -> bool:
+    """Whether it multiplies and adds, element by element."""
+    return step.kernel.startswith(_SCALE)
+
+
 def _may_go(step: Step) -> list[Home]:
-    names = ("x",) if step.kernel.startswith(_SCALE) else ()
+    names = ("x",) if is_scale(step) else ()
     homes = (getattr(step, name) for name in (*_OPERANDS.get(step.op, ()), *names))
     return [home for home in homes if home is not None]
 

@@ -10,6 +10,7 @@ from pycnn.planning.draft import Draft
 from pycnn.planning.in_place import written_over
 from pycnn.planning.memory import align
 from pycnn.planning.order import by_liveness
+from pycnn.planning.pairs import in_pairs
 from pycnn.planning.parts import Numbered
 from pycnn.planning.sketch import Given, Sketch, sketched, usual
 from pycnn.planning.step import Step, uses_of
@@ -99,7 +100,7 @@ def _as_chosen(form: _Form, draft: Draft) -> Sketch:
 def _forms(given: Given) -> Iterator[_Form]:
     """Ways to run the segment, with the same kernels."""
     first = usual(given)
-    yield _form(first)
+    yield _form(first, in_pairs(first))
     pins = {(s.node.outputs[0], s.op): s.kernel for s in first.work.steps}
     pinned = replace(given, pins=pins)
     ordered = replace(pinned, segment=by_liveness(given.segment, given.shapes))

@@ -13,6 +13,7 @@ from pycnn.planning.formats import fresh, strided
 from pycnn.planning.homes import Homes
 from pycnn.planning.limit import Thrift, within
 from pycnn.planning.lowering import Pins
+from pycnn.planning.pairs import in_pairs
 from pycnn.planning.sketch import Given, Sketch, usual
 from pycnn.planning.step import Step
 from pycnn.planning.target import Plan, Target
@@ -54,7 +55,10 @@ def lower(given: Given, thrift: Thrift | None = None, keep: bool = False) -> Low
     """
     if thrift is None or keep:
         sketch = usual(given)
-        draft, numbers = sketch.whole(keep), [*range(len(sketch.work.steps))]
+        pairs = None if keep else in_pairs(sketch)
+        numbered = pairs or [*enumerate(sketch.work.steps)]
+        numbers = [number for number, _ in numbered]
+        draft = sketch.draft([step for _, step in numbered], sketch.spans, sketch.workers, keep)
     else:
         sketch, draft, numbers = within(given, thrift)
     return _built(sketch, draft, tuple(numbers))

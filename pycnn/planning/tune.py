@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pycnn import _C
 from pycnn.planning.cpu import CpuTarget
 from pycnn.planning.lower import Lowered
-from pycnn.planning.shares import durations, shares_of
+from pycnn.planning.shares import durations, joined, shares_of
 from pycnn.planning.step import Step
 from pycnn.planning.tuned import Table, log, problem
 
@@ -102,7 +102,7 @@ def _measure(trials: Sequence[Trial], run: Run, progress: Callable[[int, int], N
 
 def _step_times(lowered: Lowered, times: Sequence[int]) -> list[int]:
     assert isinstance(lowered.plan, _C.Plan)
-    shares = list(shares_of(times, lowered.plan.workers))
+    shares = list(joined(shares_of(times, lowered.plan.workers), lowered.parts, 0))
     return durations(shares, [step.images > 1 for step in lowered.steps])
 
 

@@ -8,7 +8,8 @@
 //   kNorm: clamp(x * scale[c] + shift[c]) by prologue_act, none, relu or relu6;   kGate: x * gate[n,c]
 //
 // C = c / groups, g = k / (K / groups); x is 0 outside the map. ph, pw pad the top and the left; what is padded at the
-// bottom and the right follows from oh, ow. x: NHWC with pixel stride ldx, or contiguous NCHW (x_nchw).
+// bottom and the right follows from oh, ow. With a negative ph the first outputs are those of rows further down.
+// x: NHWC with pixel stride ldx, or contiguous NCHW (x_nchw).
 // y, residual: NHWC with pixel strides ldy, ldr: a slice of a wider buffer is a larger stride. y may be the residual's
 // own memory, ldy being ldr: each element of it is read once, before y's is written there.
 // exact: algorithms that re-associate products (Winograd) are refused.
