@@ -89,13 +89,31 @@ def test_other_permutations_are_copies(reason: str) -> None:
     assert moved(lowered(net, X)) > 0
 
 
-def test_a_tensor_of_the_model_between_the_permutes_stays_there() -> None:
+def test_a_tensor_of_the_model_moves_with_its_axes_permuted() -> None:
     def forward(self: Fn, x: Tensor) -> Tensor:
-        return first(self.up(last(x)) * self.scale)
+        y = F.gelu(self.up(last(x)) * self.scale) * self.number + self.field
+        return first(y / (self.rows.exp() + 1))
 
     net = Fn(forward, up=nn.Linear(C, 5))
-    net.scale = nn.Parameter(torch.randn(5))
-    assert lowered(net, X).has(conv2d=1, arith=1)
+    net.scale, net.number = nn.Parameter(torch.randn(5)), nn.Parameter(torch.randn(1))
+    net.field = nn.Parameter(torch.randn(X[0], *X[2:], 5))
+    net.rows = nn.Parameter(torch.randn(X[2], 1, 5))
+    graph = lowered(net, X)
+    assert graph.has(conv2d=1, arith=3) and not moved(graph)  # the scale is part of the weight
+    fast, x = pycnn.optimize(net, strict=True), torch.randn(X)
+    with torch.inference_mode():
+        assert error(fast(x), truth(net, x)) <= 1e-5
+        net.scale.mul_(-2)
+        net.field.add_(1)
+        assert error(fast(x), truth(net, x)) <= 1e-5
+
+
+def test_slopes_of_rows_stay_between_the_permutes() -> None:
+    def forward(self: Fn, x: Tensor) -> Tensor:
+        return first(self.slopes(self.up(last(x))))
+
+    net = Fn(forward, up=nn.Linear(C, 5), slopes=nn.PReLU(X[2]))
+    assert moved(lowered(net, X)) > 0
 
 
 @pytest.mark.parametrize("channels_last", [False, True])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+
+import torch
 
 from ..ir import (
     Add,
@@ -16,6 +19,9 @@ from ..ir import (
     Op,
     Permute,
     Source,
+    TensorTable,
+    Torch,
+    derive,
 )
 from .rewrite import Rewriter
 
@@ -55,8 +61,8 @@ def _on_map(rewriter: Rewriter, op: Op) -> Op | None:
     """What does to maps what `op` does to them permuted; None: nothing."""
     if isinstance(op, (Add, Elementwise)):
         return op
-    if isinstance(op, Arith):  # a tensor of the model would have its axes permuted
-        return None if isinstance(op.other, Source) else op
+    if isinstance(op, Arith):
+        return _arith_on_map(rewriter.graph.tensors, op)
     if isinstance(op, LayerNorm):
         return replace(op, axis=1) if op.axis == -1 else None
     if isinstance(op, Linear):
@@ -66,3 +72,21 @@ def _on_map(rewriter: Rewriter, op: Op) -> Op | None:
             weight_shape=(k, c, 1, 1),
         )  # fmt: skip
     return None
+
+
+def _arith_on_map(tensors: TensorTable, op: Arith) -> Op | None:
+    """A tensor of the model that goes along has its axes permuted too."""
+    other = op.other
+    if not isinstance(other, Source):
+        return op
+    shape = op.other_shape(tensors)
+    full = (1,) * (4 - len(shape)) + tuple(shape)
+    if math.prod(full) == 1:
+        return op
+    if op.kind == "prelu":
+        return None  # slopes are of axis 1, the rows here
+    if math.prod(full) == full[3]:
+        return replace(op, other=derive(tensors, Torch(torch.reshape, (other, (full[3], 1, 1)))))
+    if full != shape:
+        other = derive(tensors, Torch(torch.reshape, (other, full)))
+    return replace(op, other=derive(tensors, Torch(torch.permute, (other, _FIRST))))

@@ -39,6 +39,13 @@ def _is_repeated(shape: Shape, out: Shape) -> bool:
     return in_order and why_not_repeated(shape, out) is None
 
 
+def spread(shape: Shape, out: Shape) -> Shape:
+    """The shape in which a tensor of the model is packed: one that repeats one image axis of two has both."""
+    full = (1,) * (len(out) - len(shape)) + tuple(shape)
+    part = len(out) == 4 and full[2:] != tuple(out[2:]) and full[2:] != (1, 1)
+    return (*full[:2], *out[2:]) if part else full
+
+
 def why_not_repeated(shape: Shape, out: Shape) -> str | None:
     """Why the kernel does not repeat an operand whose elements lie as a map's or as rows, or None."""
     if shape == out:
@@ -55,8 +62,9 @@ def why_not_repeated(shape: Shape, out: Shape) -> str | None:
 
 def why_not_arith(op: Arith, out: Shape, tensors: TensorTable) -> str | None:
     """Why the kernel does not take these operands: values are copied where it does not repeat them, a tensor of the
-    model has to be one that it repeats."""
+    model has to be one that it repeats, or that is packed so."""
     if not out:
         return "no kernel for scalars"
-    other = op.other_shape(tensors) if isinstance(op.other, Source) else None
-    return None if other is None else why_not_repeated(other, out)
+    if not isinstance(op.other, Source):
+        return None
+    return why_not_repeated(spread(op.other_shape(tensors), out), out)

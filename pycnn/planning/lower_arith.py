@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pycnn.ir import Arith, Expand, Node, Reshape, Source
 from pycnn.planning import params as fields
-from pycnn.planning.broadcast import operands
+from pycnn.planning.broadcast import operands, spread
 from pycnn.planning.homes import Home, Rows
 from pycnn.planning.lower_moves import starting, through
 from pycnn.planning.lower_ops import lds, lower_op
@@ -20,8 +20,8 @@ def _arith(op: Arith, work: Lowering, node: Node) -> None:
     x = made.get(chosen.x) or work.nhwc(node.inputs[chosen.x], node)
     params = fields.arith(op, out, exchanged=chosen.x == 1) | lds(x, y) | fields.act_fields(op)
     if isinstance(op.other, Source):
-        shape = op.other_shape(work.tensors)
-        params |= fields.repeats(shape, out, Rows.of((1,) * (len(out) - len(shape)) + shape).c)
+        shape = spread(op.other_shape(work.tensors), out)
+        params |= fields.repeats(shape, out, Rows.of(shape).c)
         work.emit("arith", node, params, x, y, weighted=True)
     elif op.other is not None:
         work.emit("arith", node, {**params, "scalar": float(op.other)}, x, y)

@@ -33,7 +33,8 @@ from pycnn.planning.target import Target
 
 # First row and column, rows and columns of the part of a convolution's window that sees the map.
 Taps = tuple[int, ...]
-Key = tuple[int, str, int, Taps]  # value the node makes, kernel, x_nchw
+# Value the node makes, kernel, x_nchw, the part of a window, or the pixels over which an operand is spread.
+Key = tuple[int, str, int, Taps]
 Wanted = tuple[Node, str, str, Params]  # arguments of `Weights.get`
 
 
@@ -42,8 +43,10 @@ def _key(node: Node, op: str, kernel: str, params: Params) -> Key:
 
 
 def _taps(node: Node, params: Params) -> Taps:
-    """What planning/params.py kept of a convolution's window."""
+    """What planning/params.py kept of a convolution's window, or the pixels of an operand that does not repeat them."""
     op = node.op
+    if isinstance(op, Arith) and params.get("bp"):
+        return (int(params["pixels"]),)
     if not isinstance(op, Conv2d) or "kh" not in params:
         return ()
     pads = zip(("ph", "pw"), op.padding[:2], op.dilation, strict=True)
@@ -108,7 +111,7 @@ class Weights:
         if isinstance(op, Arith):
             assert isinstance(op.other, Source)
             other = self._tensors[op.other].detach().reshape(op.other_shape(self._tensors))
-            return Packed(target.operand(_rows_of(other, op.rank)), None)
+            return Packed(target.operand(_rows_of(other, op.rank, _taps(node, params))), None)
         if isinstance(op, MatMul):
             assert op.added is not None
             return Packed(target.operand(self._tensors[op.added].detach()), None)
@@ -123,7 +126,7 @@ class Weights:
         else:
             assert isinstance(op, (Conv2d, ConvTranspose2d, Linear))
             weight, bias = folded_weight(op, self._tensors)
-        if taps := _taps(node, params):
+        if isinstance(op, Conv2d) and (taps := _taps(node, params)):
             y, x, kh, kw = taps
             weight = weight[:, :, y : y + kh, x : x + kw]
         if isinstance(op, Conv2d) and op.prologue is not None:
@@ -133,10 +136,15 @@ class Weights:
         return Packed(packed, None if bias is None else target.bias(bias.detach()))
 
 
-def _rows_of(t: Tensor, rank: int) -> Tensor:
-    """t with its axes filled up to `rank`, in NHWC order."""
+def _rows_of(t: Tensor, rank: int, pixels: Taps) -> Tensor:
+    """t with its axes filled up to `rank`, in NHWC order; where it has one image axis, with both of so many pixels."""
     t = t.reshape((1,) * (rank - t.dim()) + tuple(t.shape))
-    return t.permute(0, 2, 3, 1) if rank == 4 else t
+    if rank != 4:
+        return t
+    n, c, h, w = t.shape
+    if pixels and h * w != pixels[0]:
+        t = t.expand(n, c, h if h > 1 else pixels[0] // w, w if w > 1 else pixels[0] // h)
+    return t.permute(0, 2, 3, 1)
 
 
 def _scale_shift(norm: Norm, tensors: TensorTable) -> tuple[Tensor, Tensor]:
