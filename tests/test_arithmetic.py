@@ -43,6 +43,7 @@ TAKEN: dict[str, Callable[[Any, Tensor, Tensor], Tensor]] = {
     "layer scale": lambda m, x, s: x + m.gamma * F.gelu(x),
     "learned scalar": lambda m, x, s: m.alpha * x - x / m.alpha,
     "a field": lambda m, x, s: x + m.field,
+    "maximum": lambda m, x, s: torch.maximum(x, m.gamma) + torch.maximum(m.column * 2, x),
     "a learned column": lambda m, x, s: x * m.column,
     "a learned row": lambda m, x, s: m.field[:, :1, 3:4] - F.relu(x),
     "a learned column and a field": lambda m, x, s: (x / (m.field[..., :1] ** 2 + 1) + m.field) * m.column,

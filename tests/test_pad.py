@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from captured import Fn
 from test_reduce import check
-from torch import nn
+from torch import Tensor, nn
 
 import pycnn
 
@@ -62,12 +63,38 @@ def test_a_size_that_cannot_be_reflected_is_torchs_error() -> None:
             fast(torch.randn(1, 2, 3, 5))
 
 
-def test_padding_beyond_the_image_axes_goes_to_torch() -> None:
-    class Net(nn.Module):
-        def forward(self, x):
-            return F.pad(x, (0, 0, 0, 0, 1, 2))
+@pytest.mark.parametrize("value", [0.0, -1.5])
+def test_axes_that_are_not_the_images(value: float) -> None:
+    for pads in (
+        (0, 0, 0, 0, 1, 2),
+        (0, 0, 0, 3, 0, 2),
+        (0, 1, 0, 0, 2, 0),
+        (1, 0, 2, 1, 0, 3, 1, 1),
+        (0, 0, 1, 0, -1, 2),
+    ):
+        check(lambda m, x, p=pads: F.pad(x.relu(), p, value=value) * 2, (2, 3, 4, 5), (3, 4, 5, 4))
+    check(lambda m, x: F.pad(x * 2, (0, 0, 2, 1, 0, 0, 1, 0), value=value).relu(), (2, 2, 3, 4, 5))
+    check(lambda m, x: F.pad(x * 2, (0, 0, 1, 2), value=value), (3, 4))
 
-    fast, x = pycnn.optimize(Net().eval()), torch.randn(1, 2, 3, 4)
-    with torch.inference_mode():
-        assert torch.equal(fast(x), F.pad(x, (0, 0, 0, 0, 1, 2)))
-    assert "reaches beyond the image axes" in pycnn.explain(fast, x).fallbacks[0]
+
+def test_windows_of_rows_are_padded_as_they_lie() -> None:
+    """TinyViT's: tokens as [n, h, w, c], padded to whole windows."""
+
+    def forward(m: Fn, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        y = F.pad(m.norm(x.flatten(2).transpose(1, 2)).view(n, h, w, c), (0, 0, 0, 3, 0, 2))
+        y = y.view(n, (h + 2) // 4, 4, (w + 3) // 4, 4, c).transpose(2, 3).reshape(-1, 16, c)
+        return m.up(y)
+
+    norm, up = nn.LayerNorm(8), nn.Linear(8, 5)
+    check(forward, (2, 8, 6, 5), norm=norm, up=up)
+
+
+def test_a_pad_of_another_axis_is_not_the_convolutions() -> None:
+    conv = nn.Conv2d(5, 4, 3, padding=1)
+    check(
+        lambda m, x: m.conv(F.pad(x.relu(), (0, 0, 1, 1, 0, 2))),
+        (2, 3, 6, 5),
+        (1, 3, 4, 7),
+        conv=conv,
+    )

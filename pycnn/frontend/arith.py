@@ -15,38 +15,38 @@ _EXCHANGED = {"sub": "rsub", "div": "rdiv", "rsub": "sub", "rdiv": "div"}
 def add(g: Builder, input: Any, other: Any, *, alpha: float = 1) -> Value:
     if alpha != 1:
         raise Unsupported(f"add: alpha={alpha} is run by torch")
-    return _emit(g, "add", input, other)
+    return arithmetic(g, "add", input, other)
 
 
 @converts("sub", "subtract", "__sub__", "__isub__")
 def sub(g: Builder, input: Any, other: Any, *, alpha: float = 1) -> Value:
     if alpha != 1:
         raise Unsupported(f"sub: alpha={alpha} is run by torch")
-    return _emit(g, "sub", input, other)
+    return arithmetic(g, "sub", input, other)
 
 
 @converts("rsub", "__rsub__")
 def rsub(g: Builder, input: Any, other: Any, *, alpha: float = 1) -> Value:
     if alpha != 1:
         raise Unsupported(f"rsub: alpha={alpha} is run by torch")
-    return _emit(g, "rsub", input, other)
+    return arithmetic(g, "rsub", input, other)
 
 
 @converts("mul", "multiply", "__mul__", "__rmul__", "__imul__")
 def mul(g: Builder, input: Any, other: Any) -> Value:
-    return _emit(g, "mul", input, other)
+    return arithmetic(g, "mul", input, other)
 
 
 @converts("div", "divide", "true_divide", "__truediv__", "__itruediv__")
 def div(g: Builder, input: Any, other: Any, *, rounding_mode: str | None = None) -> Value:
     if rounding_mode is not None:
         raise Unsupported(f"div: rounding_mode={rounding_mode!r} is run by torch")
-    return _emit(g, "div", input, other)
+    return arithmetic(g, "div", input, other)
 
 
 @converts("__rtruediv__", "__rdiv__")
 def rdiv(g: Builder, input: Any, other: Any) -> Value:
-    return _emit(g, "rdiv", input, other)
+    return arithmetic(g, "rdiv", input, other)
 
 
 @converts("prelu")
@@ -54,10 +54,11 @@ def prelu(g: Builder, input: Any, weight: Any) -> Value:
     x = float_value(input, "prelu: x")
     if not isinstance(weight, Source) or (x.rank < 2 and g.tensors.shape(weight) != (1,)):
         raise Unsupported("prelu: the slopes are no tensor of the model, or x has no channels")
-    return _emit(g, "prelu", x, weight)
+    return arithmetic(g, "prelu", x, weight)
 
 
-def _emit(g: Builder, kind: str, a: Any, b: Any) -> Value:
+def arithmetic(g: Builder, kind: str, a: Any, b: Any) -> Value:
+    """`a` and `b`, of which one is computed, by the kind of that name."""
     if not isinstance(a, Value):
         a, b, kind = b, a, _EXCHANGED.get(kind, kind)
     x = float_value(a, f"{kind}: the first operand")

@@ -18,6 +18,7 @@ from . import (
     rearrange,
     reduce,
     statistics,
+    windows,
 )
 
 __all__ = [
@@ -33,4 +34,5 @@ __all__ = [
     "rearrange",
     "reduce",
     "statistics",
+    "windows",
 ]

@@ -32,29 +32,36 @@ from .builder import (
     pair,
 )
 from .table import converts
+from .windows import computed_conv2d
 
 
 @converts("conv2d")
 def conv2d(
     g: Builder,
     input: Value,
-    weight: Source,
-    bias: Source | None = None,
+    weight: Source | Value,
+    bias: Source | Value | None = None,
     stride: Any = 1,
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
 ) -> Value:
     x = map_value(input, "conv2d: x")
-    float_source(g, weight, "conv2d: weight", axes=4)
-    k, _, *kernel = g.tensors.shape(weight)
-    float_source(g, bias, "conv2d: bias", size=k)
+    if isinstance(weight, Value):
+        k, _, *kernel = map_value(weight, "conv2d: weight").shape
+    else:
+        float_source(g, weight, "conv2d: weight", axes=4)
+        k, _, *kernel = g.tensors.shape(weight)
     strides, dilations = pair(stride), pair(dilation)
     if padding not in ("same", "valid"):
         padding = pair(padding)
-    top, left, bottom, right = checked_pads(
+    top, left, bottom, right = pads = checked_pads(
         "conv2d", k, groups, kernel, strides, padding, dilations
     )
+    if isinstance(weight, Value):
+        return computed_conv2d(g, x, weight, bias, pads, strides, dilations, groups)
+    float_source(g, bias, "conv2d: bias", size=k)
+    assert not isinstance(bias, Value)
     return g.emit(Conv2d(weight, bias, strides, (top, left, bottom, right), dilations, groups), x)
 
 

@@ -61,18 +61,25 @@ def convert_pad(
     x = float_value(input, "pad: x")
     if mode not in ("constant", "reflect", "replicate", "circular") or x.rank < 2:
         raise Unsupported(f"pad: mode={mode!r} with {x.rank} axes is run by torch")
-    left, right, top, bottom, *outer = (*pad, 0, 0) if len(pad) == 2 else pad
-    if any(outer):
-        raise Unsupported(f"pad: pad={tuple(pad)} reaches beyond the image axes")
-    pads = [top, left, bottom, right]
-    for axis, first in ((x.rank - 2, 0), (x.rank - 1, 1)):
-        before, after = pads[first], pads[first + 2]
+    pairs = [pad[i : i + 2] for i in range(0, len(pad), 2)]  # of the last axis first
+    if mode != "constant" and len(pairs) > 2:
+        raise Unsupported(f"pad: mode={mode!r} of {len(pairs)} axes is run by torch")
+    kept: list[tuple[int, int, int]] = []  # axis from the end, before, after
+    for axis, (before, after) in enumerate(pairs, 1):
         if before < 0 or after < 0:  # cuts
-            size = g.size(x, axis)
-            x = g.emit(Slice(axis, max(-before, 0), size + min(after, 0)), x)
-            pads[first], pads[first + 2] = max(before, 0), max(after, 0)
-    top, left, bottom, right = pads
-    return g.emit(Pad((top, left, bottom, right), 0.0 if value is None else float(value), mode), x)
+            d = x.rank - axis
+            x = g.emit(Slice(d, max(-before, 0), g.size(x, d) + min(after, 0)), x)
+            before, after = max(before, 0), max(after, 0)
+        if not all(type(p) is int and p == 0 for p in (before, after)):
+            kept.append((-axis, before, after))
+    kept = kept or [(-1, 0, 0)]
+    number = 0.0 if value is None else float(value)
+    for at in range(0, len(kept), 2):
+        two = kept[at : at + 2]
+        other = (-2 if two[0][0] == -1 else -1, 0, 0)
+        (a, top, bottom), (b, left, right) = sorted(two if len(two) == 2 else (*two, other))
+        x = g.emit(Pad((top, left, bottom, right), number, mode, (a, b)), x)
+    return x
 
 
 @converts("constant_pad_nd", where=(torch,))

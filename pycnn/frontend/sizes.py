@@ -39,6 +39,7 @@ from ..ir import (
     Slice,
     Softmax,
     Unflatten,
+    Unfold,
     Upsample,
     expr_of,
     value_of,
@@ -71,7 +72,7 @@ def size_of(value: int, axis: int, rank: int, makers: Mapping[int, Node]) -> Exp
         found: int | _Known | None = axis
         for move in reversed(moves):
             if isinstance(found, int):
-                found, rank = _before(move, found), _rank_before(move, rank)
+                found, rank = _before(move, found, rank), _rank_before(move, rank)
         if isinstance(found, _Known):
             return found.size
         if found is None:
@@ -83,6 +84,8 @@ def _rank_before(op: Op, rank: int) -> int:
     """The input's number of axes; of a reshape, which tells all sizes itself, any."""
     if isinstance(op, Flatten):
         return rank + op.end - op.start
+    if isinstance(op, Unfold):
+        return rank - 1
     return rank + 1 - len(op.sizes) if isinstance(op, Unflatten) else rank
 
 
@@ -128,8 +131,8 @@ def _factors(sizes: Sequence[int]) -> tuple[int, list[Expr]]:
     return number, others
 
 
-def _before(op: Op, axis: int) -> int | _Known | None:
-    """The axis of the input whose size that of the output's `axis` is, or the size; None: neither."""
+def _before(op: Op, axis: int, rank: int) -> int | _Known | None:
+    """The axis of the input whose size that of the output's `axis`, of `rank`, is, or the size; None: neither."""
     if isinstance(op, _SAME) or (isinstance(op, Arith) and op.other is not None):
         return axis
     if isinstance(op, _BY_IMAGE):
@@ -142,6 +145,8 @@ def _before(op: Op, axis: int) -> int | _Known | None:
         if axis == op.dim:
             return None if op.step > 1 else _Known(expr_of(op.stop - op.start))
         return axis
+    if isinstance(op, Unfold):
+        return _Known(op.size) if axis == rank - 1 else None if axis == op.dim else axis
     if isinstance(op, Flatten):
         merged = op.end - op.start
         return axis if axis < op.start else axis + merged if axis > op.start or not merged else None

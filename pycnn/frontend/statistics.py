@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ..ir import Arith, Dim
-from .arith import add, div, mul, sub
+from .arith import add, arithmetic, div, mul, sub
 from .builder import Builder, Unsupported, Value, float_value
 from .reduce import mean, reduced, reduced_axes
 from .table import converts
@@ -44,9 +44,8 @@ def power(g: Builder, input: Value, exponent: Any) -> Value:
 
 
 @converts("maximum", where=_BOTH)
-def maximum(g: Builder, input: Value, other: Value) -> Value:
-    x, y = float_value(input, "maximum: x"), float_value(other, "maximum: the second operand")
-    return g.emit(Arith("max", rank=max(x.rank, y.rank)), x, y)
+def maximum(g: Builder, input: Any, other: Any) -> Value:
+    return arithmetic(g, "max", input, other)
 
 
 @converts("addcmul", where=_BOTH)

@@ -69,6 +69,7 @@ from .ops import (
     TimestepEmbedding,
     Torch,
     Unflatten,
+    Unfold,
     Upsample,
 )
 from .shape_rules import ShapeError
@@ -142,6 +143,7 @@ __all__ = [
     "TimestepEmbedding",
     "Torch",
     "Unflatten",
+    "Unfold",
     "Upsample",
     "add_guard",
     "consumers",

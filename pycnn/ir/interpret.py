@@ -226,6 +226,12 @@ def _expand(op: ops.Expand, x: Sequence[Tensor], tensors: TensorTable) -> Tensor
 
 
 @run_op.register
+def _unfold(op: ops.Unfold, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    reach = (op.size - 1) * op.dilation + 1
+    return x[0].unfold(op.dim, reach, op.step)[..., :: op.dilation]
+
+
+@run_op.register
 def _rearrange(op: ops.Rearrange, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
     y = x[0]
     for move in op.moves:
@@ -237,7 +243,10 @@ def _rearrange(op: ops.Rearrange, x: Sequence[Tensor], tensors: TensorTable) -> 
 def _pad(op: ops.Pad, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
     top, left, bottom, right = op.pads
     if op.mode == "constant":
-        return F.pad(x[0], (left, right, top, bottom), value=op.value)
+        pads = [0] * (2 * x[0].dim())  # of the last axis first
+        for axis, pair in zip(op.axes, ((top, bottom), (left, right)), strict=True):
+            pads[-2 * axis - 2 : -2 * axis] = pair
+        return F.pad(x[0], pads, value=op.value)
     maps = x[0].reshape(1, -1, *x[0].shape[-2:])
     y = F.pad(maps, (left, right, top, bottom), mode=op.mode)
     return y.reshape(*x[0].shape[:-2], *y.shape[-2:])

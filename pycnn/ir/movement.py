@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from .dim import Shape
-from .op import Op, Pads
+from .op import Int2, Op, Pads
 from .shape_rules import ShapeError, check_same
 from .source import TensorTable
 
@@ -123,8 +123,27 @@ class Expand(Op):
 
 
 @dataclass(frozen=True)
+class Unfold(Op):
+    """Windows of `size` entries of axis `dim` (not negative), `dilation` apart, every `step` of them: axis `dim` counts
+    the windows, a last one their entries.  Windows may overlap."""
+
+    name: ClassVar[str] = "unfold"
+    dim: int
+    size: int
+    step: int
+    dilation: int = 1
+
+    def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
+        x, d = shapes[0], self.dim
+        reach = (self.size - 1) * self.dilation + 1
+        if not 0 < reach <= x[d]:
+            raise ShapeError(f"unfold: windows of {reach} along axis {d} of {list(x)}")
+        return ((*x[:d], (x[d] - reach) // self.step + 1, *x[d + 1 :], self.size),)
+
+
+@dataclass(frozen=True)
 class Rearrange(Op):
-    """Permutes, slices, repetitions and changes of shape one after the other.
+    """Permutes, slices, windows, repetitions and changes of shape one after the other.
 
     keeps_format: torch has one function for it, whose result is channels_last where x is.
     """
@@ -147,25 +166,30 @@ MOVES = (
     Reshape,
     Slice,
     Unflatten,
+    Unfold,
 )  # an order of the same elements, or of some, or some of them again
 
 
 @dataclass(frozen=True)
 class Pad(Op):
-    """Padding of the two last axes by `value`, or by what `mode` ("reflect", "replicate", "circular") says of x, as
-    torch.nn.functional.pad; no entry is negative."""
+    """Padding of two axes, the last two unless `axes` (negative, in order) says others, by `value`, or by what `mode`
+    ("reflect", "replicate", "circular") says of x, as torch.nn.functional.pad; no entry of `pads` is negative."""
 
     name: ClassVar[str] = "pad"
     pads: Pads
     value: float = 0.0
     mode: str = "constant"
+    axes: Int2 = (-2, -1)
 
     def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
-        (*outer, h, w), (top, left, bottom, right) = shapes[0], self.pads
+        x, (top, left, bottom, right) = list(shapes[0]), self.pads
+        h, w = (x[axis] for axis in self.axes)
         most = {"reflect": (h - 1, w - 1), "circular": (h, w)}.get(self.mode)
         if most is not None and (max(top, bottom) > most[0] or max(left, right) > most[1]):
             raise ShapeError(f"pad: {self.mode} by {list(self.pads)} of {list(shapes[0])}")
-        return ((*outer, h + top + bottom, w + left + right),)
+        for axis, size in zip(self.axes, (h + top + bottom, w + left + right), strict=True):
+            x[axis] = size
+        return (tuple(x),)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from .movement import (
     Reshape,
     Slice,
     Unflatten,
+    Unfold,
 )
 from .norms import GroupNorm, LayerNorm, LocalResponseNorm
 from .op import Act, Int2, Mode, Op, Pads, Ref, Torch
@@ -58,5 +59,6 @@ __all__ = [
     "TimestepEmbedding",
     "Torch",
     "Unflatten",
+    "Unfold",
     "Upsample",
 ]

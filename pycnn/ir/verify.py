@@ -21,6 +21,7 @@ from .ops import (
     Pad,
     Pool2d,
     Torch,
+    Unfold,
     Upsample,
 )
 
@@ -95,6 +96,10 @@ def _attributes(node: Node) -> str | None:
             return f"negative padding {op.padding}"
     if isinstance(op, Pad) and _least(op.pads) < 0:
         return f"negative pads {op.pads}"
+    if isinstance(op, Pad) and not op.axes[0] < op.axes[1] < 0:
+        return f"pads axes {op.axes}"
+    if isinstance(op, Unfold) and (op.dim < 0 or min(op.size, op.step, op.dilation) < 1):
+        return f"windows of {op.size} by {op.step}, {op.dilation} apart, along axis {op.dim}"
     if isinstance(op, Pool2d) and (min(op.kernel) < 1 or min(op.stride) < 1):
         return "kernel and stride must be at least 1"
     if isinstance(op, Flatten) and not 0 <= op.start <= op.end:

@@ -37,18 +37,21 @@ def fold_pad(graph: Graph) -> Graph:
 
 
 def _joins(outer: Pad, inner: Pad) -> bool:
-    return outer.value == inner.value and outer.mode == inner.mode == "constant"
+    alike = outer.value == inner.value and outer.axes == inner.axes
+    return alike and outer.mode == inner.mode == "constant"
 
 
 def _joined(outer: Pad, inner: Pad) -> Pad:
     top, left, bottom, right = (a + b for a, b in zip(outer.pads, inner.pads, strict=True))
-    return Pad((top, left, bottom, right), outer.value)
+    return replace(outer, pads=(top, left, bottom, right))
 
 
 def _fold(op: Op, pad: Pad) -> Op | str:
     """`op` with the pad taken in, or why not."""
     if not isinstance(op, (Conv2d, Pool2d)):
         return f"a pad before {op.name} is not folded"
+    if pad.axes != (-2, -1):
+        return f"the pad is of axes {pad.axes}, not of the image's"
     if pad.mode != "constant":
         return f"the pad is by {pad.mode}, {op.name} pads with zeros"
     if pad.value != 0:

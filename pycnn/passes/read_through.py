@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..ir import MOVES, Expand, Graph, MatMul, Node, Op, Rearrange, Slice
+from ..ir import MOVES, Expand, Graph, MatMul, Node, Op, Rearrange, Slice, Unfold
 from .rewrite import Rewriter
 
 
@@ -55,7 +55,7 @@ def _written(rewriter: Rewriter, value: int) -> Node | None:
     reader = rewriter.only_user(value)
     if reader is None or not isinstance(reader.op, MOVES) or value in rewriter.sized:
         return None
-    if any(isinstance(move, (Slice, Expand)) for move in _moves(reader.op)):
+    if any(isinstance(move, (Slice, Expand, Unfold)) for move in _moves(reader.op)):
         return None
     after = rewriter.only_user(reader.outputs[0])
     return None if after is not None and isinstance(after.op, MatMul) else reader

@@ -19,6 +19,7 @@ from pycnn.ir import (
     Reshape,
     Slice,
     Unflatten,
+    Unfold,
 )
 from pycnn.planning import padding
 from pycnn.planning import params as fields
@@ -102,6 +103,7 @@ def _reshape(op: Op, work: Lowering, node: Node) -> None:
 @lower_op.register(Permute)
 @lower_op.register(Rearrange)
 @lower_op.register(Slice)
+@lower_op.register(Unfold)
 def _rearrange(op: Op, work: Lowering, node: Node) -> None:
     """One copy; one more before each change of shape whose sizes do not divide those before it."""
     x, y = work.homes[node.inputs[0]], work.homes[node.outputs[0]]

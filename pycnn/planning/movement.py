@@ -1,9 +1,9 @@
 """Movements of elements as one strided copy: y[sum_a i_a * y_a] = x[sum_a i_a * x_a], strides in floats.
 
 A value's axes are split into pieces, each with a size and a stride in the source. A permutation exchanges axes; a
-change of shape splits and joins the pieces anew, in row-major order; a slice shortens one and moves the beginning; a
-repetition has stride 0. At the end each piece has a stride in the result too, and neighbours that lie alike on both
-sides become one.
+change of shape splits and joins the pieces anew, in row-major order; a slice shortens one and moves the beginning;
+windows make two of one, which may overlap; a repetition has stride 0. At the end each piece has a stride in the result
+too, and neighbours that lie alike on both sides become one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pycnn.ir import Expand, Op, Permute, Rearrange, Shape, Slice, TensorTable
+from pycnn.ir import Expand, Op, Permute, Rearrange, Shape, Slice, TensorTable, Unfold
 
 MAX_AXES = 8  # of the kernel
 
@@ -63,6 +63,8 @@ class View:
             pairs = zip(self.axes, self.shape, move.shape, strict=True)
             axes = tuple(axis if size == to else ((to, 0),) for axis, size, to in pairs)
             return View(axes, self.offset)
+        if isinstance(move, Unfold):
+            return self.unfolded(move)
         (shape,) = move.infer([self.shape], tensors)
         return self.reshaped(shape)
 
@@ -78,6 +80,16 @@ class View:
         stride = axis[0][1] * move.step
         axes = (*self.axes[: move.dim], ((size, stride), *axis[1:]), *self.axes[move.dim + 1 :])
         return View(axes, self.offset + move.start // inner * axis[0][1])
+
+    def unfolded(self, move: Unfold) -> View | None:
+        axis = [piece for piece in self.axes[move.dim] if piece[0] != 1] or [(1, 0)]
+        if len(axis) > 1:
+            return None
+        (whole, stride), reach = axis[0], (move.size - 1) * move.dilation + 1
+        count = (whole - reach) // move.step + 1
+        axes = list(self.axes)
+        axes[move.dim] = ((count, stride * move.step),)
+        return View((*axes, ((move.size, stride * move.dilation),)), self.offset)
 
     def reshaped(self, shape: Shape) -> View | None:
         rest = [piece for axis in self.axes for piece in axis if piece[0] != 1]

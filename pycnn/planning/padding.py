@@ -32,6 +32,13 @@ def parts(before: int, size: int, after: int, mode: str) -> list[Part]:
     return [part for part in (*borders[:1], inner, *borders[1:]) if part.size]
 
 
+def _others(op: Pad, shape: Shape, source: Sequence[int], target: Sequence[int]) -> list[Axis]:
+    """Of the axes that are not padded."""
+    padded = {axis % len(shape) for axis in op.axes}
+    axes = zip(shape, source, target, strict=True)
+    return [axis for d, axis in enumerate(axes) if d not in padded]
+
+
 @dataclass(frozen=True)
 class Copy:
     """Axes of one copy, and where source and result begin."""
@@ -44,10 +51,10 @@ class Copy:
 def copies(op: Pad, shape: Shape, source: Sequence[int], target: Sequence[int]) -> Iterator[Copy]:
     """What fills the result of a value with that shape; strides of `source` and `target` by axis."""
     top, left, bottom, right = op.pads
-    (xh, xw), (yh, yw) = source[-2:], target[-2:]
-    for row in parts(top, shape[-2], bottom, op.mode):
-        for column in parts(left, shape[-1], right, op.mode):
-            outer = list(zip(shape[:-2], source[:-2], target[:-2], strict=True))
+    (xh, yh, h), (xw, yw, w) = ((source[axis], target[axis], shape[axis]) for axis in op.axes)
+    outer = _others(op, shape, source, target)
+    for row in parts(top, h, bottom, op.mode):
+        for column in parts(left, w, right, op.mode):
             inner = [
                 (row.size, row.step * xh, yh),
                 (column.size, column.step * xw, yw),
@@ -59,8 +66,8 @@ def copies(op: Pad, shape: Shape, source: Sequence[int], target: Sequence[int]) 
 def borders(op: Pad, shape: Shape, target: Sequence[int]) -> Iterator[Copy]:
     """The four strips around the interior, filled from one value."""
     top, left, bottom, right = op.pads
-    h, w = shape[-2:]
-    yh, yw = target[-2:]
+    (h, yh), (w, yw) = ((shape[axis], target[axis]) for axis in op.axes)
+    outer = _others(op, shape, [0] * len(shape), target)
     strips = (
         (0, top, 0, left + w + right),
         (top + h, bottom, 0, left + w + right),
@@ -70,7 +77,6 @@ def borders(op: Pad, shape: Shape, target: Sequence[int]) -> Iterator[Copy]:
     for row, rows, column, columns in strips:
         if not rows * columns:
             continue
-        outer = [(size, 0, y) for size, y in zip(shape[:-2], target[:-2], strict=True)]
         axes = [*outer, (rows, 0, yh), (columns, 0, yw)]
         axes = sorted((axis for axis in axes if axis[0] > 1), key=lambda a: -a[2])
         yield Copy(axes, 0, row * yh + column * yw)
