@@ -111,17 +111,18 @@ def test_returned_views_named_by_whole_shapes() -> None:
         assert torch.equal(mine, theirs)
 
 
-def test_weights_made_of_the_models_tensors_are_packed_those_made_of_the_input_stay_torch() -> None:
+def test_weights_made_of_the_models_tensors_are_packed_those_made_of_the_input_are_multiplied() -> (
+    None
+):
     conv = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))
     assert captured(conv, images(1, 3, 8, 8)).has(conv2d=1, torch=0)
 
-    class Dynamic(nn.Conv2d):
+    class Dynamic(nn.Linear):
         def forward(self, x: Tensor) -> Tensor:
-            return F.conv2d(x, self.weight * x.mean(), self.bias)
+            return F.conv2d(x, super().forward(x.mean((2, 3))).view(4, 3, 3, 3))
 
-    graph = captured(Dynamic(3, 4, 3), images(1, 3, 8, 8))
-    assert graph.has(conv2d=0)
-    assert any("computed" in n.op.reason for n in graph.nodes if isinstance(n.op, ir.Torch))
+    graph = capture(Dynamic(3, 4 * 3 * 9).eval(), (images(1, 3, 8, 8),))
+    assert graph.has(conv2d=0, matmul=1, torch=0)
 
 
 def test_capture_inside_inference_mode() -> None:

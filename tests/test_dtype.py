@@ -69,6 +69,33 @@ def test_error_dtype_and_format_are_torchs_own(n: int, layout: torch.memory_form
         assert any("bf16" in step.kernel for step in report.steps)
 
 
+class Attentive(nn.Module):
+    """Attention of heads, one written out with a bias, and embedded steps that are cast, as diffusion networks do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.qkv, self.out = nn.Conv2d(3, 24, 3), nn.Linear(24, 72), nn.Linear(24, 24)
+        self.bias, self.time = nn.Parameter(torch.randn(2, 80, 80)), nn.Linear(16, 24)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        steps = self.time(pycnn.ops.timestep_embedding(t, 16, cosine_first=True).to(x.dtype))
+        x = (torch.relu(self.stem(x)) + steps[:, :, None, None]).flatten(2).transpose(1, 2)
+        q, k, v = self.qkv(x).unflatten(2, (3, 2, 12)).permute(2, 0, 3, 1, 4)
+        x = x + F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        scores = (q @ k.transpose(-1, -2)) * 12**-0.5 + self.bias
+        return self.out(x + (scores.softmax(-1) @ v).transpose(1, 2).flatten(2)) + steps[:, None]
+
+
+@pytest.mark.parametrize("steps", [torch.int64, torch.float32])
+def test_attention_products_and_embedded_steps(steps: torch.dtype) -> None:
+    net, x, t = Attentive().eval(), torch.randn(2, 3, 10, 12), torch.tensor([3, 900]).to(steps)
+    with torch.inference_mode():
+        own, ref = copy.deepcopy(net).to(BF16)(x.to(BF16), t), truth(net, x, t)
+        y = pycnn.optimize(net, dtype=BF16, strict=runs_bf16() and steps == torch.int64)(x, t)
+    assert y.dtype == BF16
+    assert error(y, ref) <= OWN * error(own, ref)
+
+
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "densenet121", "efficientnet_b0"])
 def test_networks_of_the_zoo(name: str) -> None:
     net = settle(pycnn.create_model(name))

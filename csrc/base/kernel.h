@@ -28,8 +28,8 @@ inline Range share(int64_t total, Worker worker) {
 }
 
 // One shape for every op. x, residual: inputs; w: weights as produced by the kernel's own pack(); bias: one value
-// an output channel; gate: a convolution's (ops/conv2d/conv2d.h); residual, bias and gate may be null; y never overlaps an
-// input. workspace: as asked for.
+// an output channel; gate: a convolution's (ops/conv2d/conv2d.h); residual, bias and gate may be null; y overlaps an input
+// only where the op's header says so. workspace: as asked for.
 // Element: what x, residual and y hold; w may hold it too, as pack() made it.
 template <class Element>
 struct PtrsOf {

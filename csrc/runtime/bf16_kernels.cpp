@@ -36,6 +36,8 @@ PYCNN_DECLARE(GroupNormParams, group_norm_maps)
 PYCNN_DECLARE(GroupNormParams, group_norm_planar)
 PYCNN_DECLARE(LocalResponseNormParams, local_response_norm_rows)
 PYCNN_DECLARE(SoftmaxParams, softmax_rows)
+PYCNN_DECLARE(AttentionParams, attention_tiles)
+PYCNN_DECLARE(MatMulParams, matmul_panels)
 PYCNN_DECLARE(LayoutParams, layout_transpose)
 PYCNN_DECLARE(RearrangeParams, rearrange_strided)
 }  // namespace pycnn
@@ -126,6 +128,18 @@ KernelList<LayoutParams, Bf16> layout_kernels() {
 KernelList<RearrangeParams, Bf16> rearrange_kernels() {
   return listed<RearrangeParams, isa_avx512_bf16::rearrange_strided, isa_avx2_bf16::rearrange_strided>();
 }
+
+KernelList<AttentionParams, Bf16> attention_kernels() {
+  return listed<AttentionParams, isa_avx512_bf16::attention_tiles, isa_avx2_bf16::attention_tiles>();
+}
+
+KernelList<MatMulParams, Bf16> matmul_kernels() {
+  return listed<MatMulParams, isa_avx512_bf16::matmul_panels, isa_avx2_bf16::matmul_panels>();
+}
+
+KernelList<TimestepEmbeddingParams, Bf16> timestep_embedding_kernels() {
+  return listed<TimestepEmbeddingParams, timestep_embedding_reference_bf16>();
+}
 #else
 KernelList<Conv2dParams, Bf16> conv2d_kernels() { return {nullptr, 0}; }
 KernelList<ConvTranspose2dParams, Bf16> conv_transpose2d_kernels() { return {nullptr, 0}; }
@@ -143,6 +157,9 @@ KernelList<LocalResponseNormParams, Bf16> local_response_norm_kernels() { return
 KernelList<SoftmaxParams, Bf16> softmax_kernels() { return {nullptr, 0}; }
 KernelList<LayoutParams, Bf16> layout_kernels() { return {nullptr, 0}; }
 KernelList<RearrangeParams, Bf16> rearrange_kernels() { return {nullptr, 0}; }
+KernelList<AttentionParams, Bf16> attention_kernels() { return {nullptr, 0}; }
+KernelList<MatMulParams, Bf16> matmul_kernels() { return {nullptr, 0}; }
+KernelList<TimestepEmbeddingParams, Bf16> timestep_embedding_kernels() { return {nullptr, 0}; }
 #endif
 
 }  // namespace pycnn::bf16

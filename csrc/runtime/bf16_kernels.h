@@ -1,9 +1,10 @@
-// The kernels of bf16: sources of the fp32 ones, built again (PYCNN_BF16). No reference: empty but on x86, and no kernel
-// takes anything without AVX2.
+// The kernels of bf16: sources of the fp32 ones, built again (PYCNN_BF16). No SIMD kernel
+// takes anything without AVX2, and all lists are empty but on x86.
 #pragma once
 #include "base/dtype.h"
 #include "ops/add_act/add_act.h"
 #include "ops/arith/arith.h"
+#include "ops/attention/attention.h"
 #include "ops/concat/concat.h"
 #include "ops/conv2d/conv2d.h"
 #include "ops/conv_transpose2d/conv_transpose2d.h"
@@ -14,9 +15,11 @@
 #include "ops/layout/layout.h"
 #include "ops/linear/linear.h"
 #include "ops/local_response_norm/local_response_norm.h"
+#include "ops/matmul/matmul.h"
 #include "ops/pool2d/pool2d.h"
 #include "ops/rearrange/rearrange.h"
 #include "ops/softmax/softmax.h"
+#include "ops/timestep_embedding/timestep_embedding.h"
 #include "ops/upsample/upsample.h"
 
 namespace pycnn::bf16 {
@@ -37,5 +40,8 @@ KernelList<LocalResponseNormParams, Bf16> local_response_norm_kernels();
 KernelList<SoftmaxParams, Bf16> softmax_kernels();
 KernelList<LayoutParams, Bf16> layout_kernels();
 KernelList<RearrangeParams, Bf16> rearrange_kernels();
+KernelList<AttentionParams, Bf16> attention_kernels();
+KernelList<MatMulParams, Bf16> matmul_kernels();
+KernelList<TimestepEmbeddingParams, Bf16> timestep_embedding_kernels();
 
 }  // namespace pycnn::bf16

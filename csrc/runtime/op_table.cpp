@@ -28,7 +28,7 @@ namespace pycnn {
 namespace {
 
 template <class P>
-Op describe(const char* name, KernelList<P> kernels, KernelList<P, Bf16> bf16 = {nullptr, 0}) {
+Op describe(const char* name, KernelList<P> kernels, KernelList<P, Bf16> bf16) {
   return {params_type<P>(), name, erase(kernels), erase(bf16)};
 }
 
@@ -52,9 +52,9 @@ const std::vector<Op>& op_table() {
       describe("group_norm", group_norm_kernels(), bf16::group_norm_kernels()),
       describe("softmax", softmax_kernels(), bf16::softmax_kernels()),
       describe("local_response_norm", local_response_norm_kernels(), bf16::local_response_norm_kernels()),
-      describe("attention", attention_kernels()),
-      describe("matmul", matmul_kernels()),
-      describe("timestep_embedding", timestep_embedding_kernels()),
+      describe("attention", attention_kernels(), bf16::attention_kernels()),
+      describe("matmul", matmul_kernels(), bf16::matmul_kernels()),
+      describe("timestep_embedding", timestep_embedding_kernels(), bf16::timestep_embedding_kernels()),
   };
   return table;
 }

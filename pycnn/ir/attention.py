@@ -44,13 +44,15 @@ class Attention(Op):
 
 @dataclass(frozen=True)
 class TimestepEmbedding(Op):
-    """y = (sin(t f), cos(t f)), f_i = 10000^(-i / (width / 2 - shift)), or the cosines first; t [n] of `steps`."""
+    """y = (sin(t f), cos(t f)), f_i = 10000^(-i / (width / 2 - shift)), or the cosines first; t [n] of `steps`, y
+    rounded to `dtype`."""
 
     name: ClassVar[str] = "timestep_embedding"
     width: int
     cosine_first: bool = False
     shift: float = 0.0
     steps: torch.dtype = torch.float32
+    dtype: torch.dtype = torch.float32
 
     def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
         return ((*check_rank(shapes[0], 1, self.name), self.width),)

@@ -147,7 +147,7 @@ def _timestep_embedding(
     op: ops.TimestepEmbedding, x: Sequence[Tensor], tensors: TensorTable
 ) -> Tensor:
     waves = frequencies(op.width, op.shift, x[0].device)
-    return timestep_embedding(x[0], waves, op.cosine_first)
+    return timestep_embedding(x[0], waves, op.cosine_first).to(op.dtype)
 
 
 @run_op.register

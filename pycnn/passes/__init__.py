@@ -19,6 +19,7 @@ from .fuse_product import fuse_product
 from .fuse_prologue import fuse_prologue
 from .fuse_residual import fuse_residual
 from .read_through import read_through
+from .round_embedding import round_embedding
 from .sink_line import sink_line
 from .sink_permute import sink_permute
 from .sink_reshape import sink_reshape
@@ -26,6 +27,7 @@ from .sink_reshape import sink_reshape
 Pass = Callable[[Graph], Graph]
 
 PASSES: tuple[Pass, ...] = (
+    round_embedding,
     drop_identity,
     drop_expand,
     fold_pad,
@@ -80,6 +82,7 @@ __all__ = [
     "fuse_prologue",
     "fuse_residual",
     "read_through",
+    "round_embedding",
     "run_passes",
     "sink_line",
     "sink_permute",

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from pycnn import _C
-from pycnn.ir import Attention, MatMul, Op, TimestepEmbedding
 from pycnn.planning.draft import Draft
 from pycnn.planning.homes import FLOAT
 from pycnn.planning.memory import align
@@ -37,10 +36,6 @@ class CpuTarget(Target):
     arenas: _C.Arenas | None = field(default=None, compare=False)
     table: Table | None = field(default=None, compare=False)
     variant: int | None = None
-
-    @property
-    def without(self) -> tuple[type[Op], ...]:
-        return () if self.dtype == torch.float32 else (Attention, MatMul, TimestepEmbedding)
 
     @property
     def name(self) -> str:

@@ -214,5 +214,5 @@ def test_what_cannot_run_says_why() -> None:
     assert names and {reasons[name] for name in names} == {"needs groups == c == k"}
     with pytest.raises(ValueError, match="no kernels of dtype 'float16'"):
         _C.kernels("conv2d", {}, "float16")
-    with pytest.raises(ValueError, match="no kernel of dtype bfloat16 takes this attention"):
-        _C.choose("attention", {}, 1, "bfloat16")
+    with pytest.raises(ValueError, match="no kernel of dtype bfloat16 takes this matmul"):
+        _C.choose("matmul", {"m": 2, "k": 2, "ym": 9, "yk": 9}, 1, "bfloat16")

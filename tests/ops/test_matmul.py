@@ -11,14 +11,14 @@ from torch import Tensor
 from pycnn import _C, ops
 
 EDGES = (1, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65)
-_POISON = -7.25e33
+_POISON = -(2.0**112)  # in bf16 too
 
 
 def apart(t: Tensor, order: str, gap: int = 3) -> Tensor:
     """t [p, rows, columns] with its axes nested as `order` says, outermost first, and NaN between its rows."""
     axes = ["prc".index(axis) for axis in order]
     shape = [t.shape[axis] for axis in axes]
-    buffer = torch.full((*shape[:2], shape[2] + gap), torch.nan)
+    buffer = torch.full((*shape[:2], shape[2] + gap), torch.nan, dtype=t.dtype)
     inner = buffer[..., : shape[2]]
     inner.copy_(t.permute(axes))
     return inner.permute([axes.index(axis) for axis in range(3)])
@@ -40,8 +40,8 @@ def run(
 ) -> Tensor:  # fmt: skip
     """The product in a buffer of that order of axes; asserts that nothing was written between its rows."""
     shape = (a.shape[0], a.shape[1], b.shape[2])
-    y = apart(torch.zeros(shape), order)
-    flat = y.as_strided((y.untyped_storage().nbytes() // 4,), (1,))
+    y = apart(torch.zeros(shape, dtype=a.dtype), order)
+    flat = y.as_strided((y.untyped_storage().nbytes() // y.itemsize,), (1,))
     flat.fill_(_POISON)
     at = [0 if t is None else t.data_ptr() for t in (a, r, b)]
     _C.run(

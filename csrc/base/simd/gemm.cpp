@@ -8,8 +8,8 @@ namespace {
 // Steps of depth at once, so that a row pointer kept in memory costs a quarter of a load.
 constexpr int kUnroll = 4;
 
-template <class E, int MR, int NV>
-void tile_mn(const TileOf<E>& t) {
+template <class E, class Y, int MR, int NV>
+void tile_mn(const TileOf<E, Y>& t) {
   using P = Products<E>;
   constexpr int kStep = P::kStep;
   Vec acc[MR][NV];
@@ -51,14 +51,14 @@ void tile_mn(const TileOf<E>& t) {
   finish(acc, t);
 }
 
-template <class E, int NV>
-TileFn<E> rows_of(int mr) {
+template <class E, class Y, int NV>
+TileFn<E, Y> rows_of(int mr) {
   constexpr int most = NV <= 2 ? kMaxRows : NV == 4 ? (kLanes == 16 ? 6 : 2) : (kLanes == 16 ? 3 : 1);
-#define PYCNN_ROWS(m)           \
-  case m:                       \
-    if constexpr (m <= most)    \
-      return tile_mn<E, m, NV>; \
-    else                        \
+#define PYCNN_ROWS(m)              \
+  case m:                          \
+    if constexpr (m <= most)       \
+      return tile_mn<E, Y, m, NV>; \
+    else                           \
       return nullptr;
   switch (mr) {
     PYCNN_ROWS(1)
@@ -83,31 +83,27 @@ TileFn<E> rows_of(int mr) {
 
 }  // namespace
 
-template <class E>
-TileFn<E> tile_fn(int mr, int nv) {
+template <class E, class Y>
+TileFn<E, Y> tile_fn(int mr, int nv) {
   switch (nv) {
     case 8:
-      return rows_of<E, 8>(mr);
+      return rows_of<E, Y, 8>(mr);
     case 4:
-      return rows_of<E, 4>(mr);
+      return rows_of<E, Y, 4>(mr);
     case 2:
-      return rows_of<E, 2>(mr);
+      return rows_of<E, Y, 2>(mr);
     default:
-      return rows_of<E, 1>(mr);
+      return rows_of<E, Y, 1>(mr);
   }
 }
 
-template TileFn<float> tile_fn<float>(int mr, int nv);
-#if defined(PYCNN_BF16)
-template TileFn<Bf16> tile_fn<Bf16>(int mr, int nv);
-#endif
-
-void run_panels(const Tile& whole, int mr, int64_t first, int64_t last, Act act, float param) {
-  Tile t = whole;
+template <class E, class Y>
+void run_products(const TileOf<E, Y>& whole, int mr, int64_t first, int64_t last) {
+  TileOf<E, Y> t = whole;
   int nv = 0;
-  TileFn<Element> fn = nullptr;
+  TileFn<E, Y> fn = nullptr;
   for (int64_t p = first; p < last; p += nv) {
-    if (const int width = tile_width(mr, last - p); width != nv) fn = tile_fn<Element>(mr, nv = width);
+    if (const int width = tile_width(mr, last - p); width != nv) fn = tile_fn<E, Y>(mr, nv = width);
     const int64_t k0 = p * kLanes;
     t.w = whole.w + p * whole.panel;
     t.bias = whole.bias ? whole.bias + k0 : nullptr;
@@ -116,6 +112,18 @@ void run_panels(const Tile& whole, int mr, int64_t first, int64_t last, Act act,
     t.n = whole.n - k0 < nv * kLanes ? whole.n - k0 : nv * kLanes;
     fn(t);
   }
+}
+
+template TileFn<float> tile_fn<float>(int mr, int nv);
+template void run_products(const TileOf<float>&, int, int64_t, int64_t);
+#if defined(PYCNN_BF16)
+template TileFn<Bf16> tile_fn<Bf16>(int mr, int nv);
+template void run_products(const TileOf<Bf16>&, int, int64_t, int64_t);
+template void run_products(const TileOf<Bf16, float>&, int, int64_t, int64_t);
+#endif
+
+void run_panels(const Tile& whole, int mr, int64_t first, int64_t last, Act act, float param) {
+  run_products(whole, mr, first, last);
   if (is_clamp(act) || first >= last) return;
   const int64_t k0 = first * kLanes, k1 = last * kLanes < whole.n ? last * kLanes : whole.n;
   activate_rows(whole.y + k0, whole.ldy, mr, k1 - k0, act, param);

@@ -11,7 +11,8 @@ inline constexpr int kMaxRows = kLanes == 16 ? 14 : 6;
 // A is read through row pointers, so that a convolution needs no copy of its input: row r of the product is the
 // concatenation over taps t of depth elements at rows[t * mr + r]. B is packed by pack_panel in panels of kLanes columns:
 // w[panel][taps][depth / step][kLanes][step], zero past the last column and the last of depth; step: Products<E>::kStep.
-template <class E>
+// Y: what the results and the residual are.
+template <class E, class Y = E>
 struct TileOf {
   const E* const* rows;  // [taps][mr]
   int64_t taps;
@@ -20,9 +21,9 @@ struct TileOf {
   const E* w;         // first panel of the tile
   int64_t panel;      // elements from one panel to the next: panel_size
   const float* bias;  // n values, or null
-  const E* residual;  // row r at r * ldr, or null
+  const Y* residual;  // row r at r * ldr, or null
   int64_t ldr;
-  E* y;  // row r at r * ldy
+  Y* y;  // row r at r * ldy
   int64_t ldy;
   int64_t n;     // columns stored: (NV - 1) * kLanes < n <= NV * kLanes
   float lo, hi;  // clamp; NaN passes
@@ -37,13 +38,13 @@ PYCNN_INLINE void clear(Vec (&acc)[MR][NV]) {
 }
 
 // Stores y = clamp(sums + bias + residual) of a tile.
-template <int MR, int NV, class E>
-PYCNN_INLINE void finish(const Vec (&acc)[MR][NV], const TileOf<E>& t) {
+template <int MR, int NV, class E, class Y>
+PYCNN_INLINE void finish(const Vec (&acc)[MR][NV], const TileOf<E, Y>& t) {
   // Copies: what a store may alias would be read again behind it.
   const int64_t n = t.n, ldr = t.ldr, ldy = t.ldy;
   const float* const biases = t.bias;
-  const E* const residual = t.residual;
-  E* const y = t.y;
+  const Y* const residual = t.residual;
+  Y* const y = t.y;
   const Vec lo = broadcast(t.lo), hi = broadcast(t.hi);
 #pragma GCC unroll 8
   for (int j = 0; j < NV; ++j) {
@@ -94,12 +95,13 @@ PYCNN_INLINE const Element* packed_panels(const float* packed) { return reinterp
 
 using Tile = TileOf<Element>;
 
-template <class E>
-using TileFn = void (*)(const TileOf<E>&);
+template <class E, class Y = E>
+using TileFn = void (*)(const TileOf<E, Y>&);
 
-// The tile of mr rows (1..kMaxRows) and nv panels; nv is one of widths below and fits the registers. E: Element, or float.
-template <class E>
-TileFn<E> tile_fn(int mr, int nv);
+// The tile of mr rows (1..kMaxRows) and nv panels; nv is one of widths below and fits the registers. E, Y: Element, or
+// float where E is.
+template <class E, class Y = E>
+TileFn<E, Y> tile_fn(int mr, int nv);
 
 // Widest tile for mr rows and `panels` left: few rows take more panels, to keep enough sums in flight.
 PYCNN_INLINE int tile_width(int mr, int64_t panels) {
@@ -117,8 +119,12 @@ PYCNN_INLINE bool is_clamp(Act act) { return act == Act::kNone || act == Act::kR
 PYCNN_INLINE float clamp_lo(Act act) { return act == Act::kRelu || act == Act::kRelu6 ? 0.0f : -__builtin_inff(); }
 PYCNN_INLINE float clamp_hi(Act act) { return act == Act::kRelu6 ? 6.0f : __builtin_inff(); }
 
-// Runs panels [first, last) of one block of mr rows, then the activation. `tile` holds what belongs to the rows and to
-// the whole product (w, bias, residual, y, n = all its columns); the columns are filled in here.
+// Runs panels [first, last) of one block of mr rows. `tile` holds what belongs to the rows and to the whole product (w,
+// bias, residual, y, n = all its columns); the columns are filled in here.
+template <class E, class Y>
+void run_products(const TileOf<E, Y>& tile, int mr, int64_t first, int64_t last);
+
+// The same, then the activation.
 void run_panels(const Tile& tile, int mr, int64_t first, int64_t last, Act act, float param);
 
 }  // namespace pycnn::PYCNN_ISA_NS

@@ -6,7 +6,8 @@
 namespace pycnn::PYCNN_ISA_NS {
 
 // Largest of scale * x over a row of n > 0; NaN if any is.
-PYCNN_INLINE float largest(const Element* x, int64_t n, float scale) {
+template <class E>
+PYCNN_INLINE float largest(const E* x, int64_t n, float scale) {
   Vec most[4];
   for (Vec& m : most) m = broadcast(-__builtin_inff());
   int64_t i = 0;
@@ -29,7 +30,8 @@ PYCNN_INLINE float largest(const Element* x, int64_t n, float scale) {
 PYCNN_INLINE Vec exp_or_zero(Vec x) { return x < broadcast(-87.3f) ? Vec{} : exp(x); }
 
 // y = exp(scale * x - most) over a row; returns their sum. y may be x.
-PYCNN_INLINE float exponentials(const Element* x, float* y, int64_t n, float scale, float most) {
+template <class E>
+PYCNN_INLINE float exponentials(const E* x, float* y, int64_t n, float scale, float most) {
   Vec sums[2] = {};
   int64_t i = 0;
   for (; i + 2 * kLanes <= n; i += 2 * kLanes) {

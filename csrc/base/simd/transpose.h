@@ -24,9 +24,10 @@ PYCNN_INLINE void transpose_square(Vec (&rows)[kLanes]) {
   }
 }
 
-// to[a * ld_to + b] = from[b * ld_from + a] for a < rows, b < columns.
-static inline void transpose(const Element* from, int64_t ld_from, Element* to, int64_t ld_to, int64_t rows,
-                             int64_t columns) {
+// to[a * ld_to + b] = from[b * ld_from + a] for a < rows, b < columns. Bits are kept, and nothing need be aligned: pairs
+// of bf16 may go as floats.
+template <class E>
+static inline void transpose(const E* from, int64_t ld_from, E* to, int64_t ld_to, int64_t rows, int64_t columns) {
   for (int64_t a0 = 0; a0 < rows; a0 += kLanes)
     for (int64_t b0 = 0; b0 < columns; b0 += kLanes) {
       if (a0 + kLanes <= rows && b0 + kLanes <= columns) {
@@ -39,7 +40,8 @@ static inline void transpose(const Element* from, int64_t ld_from, Element* to, 
         continue;
       }
       for (int64_t a = a0; a < rows && a < a0 + kLanes; ++a)
-        for (int64_t b = b0; b < columns && b < b0 + kLanes; ++b) to[a * ld_to + b] = from[b * ld_from + a];
+        for (int64_t b = b0; b < columns && b < b0 + kLanes; ++b)
+          std::memcpy(to + a * ld_to + b, from + b * ld_from + a, sizeof(E));
     }
 }
 

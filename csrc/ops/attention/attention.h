@@ -1,7 +1,7 @@
 // Scaled dot-product attention, each head by itself: y = softmax(scale * q k^T) v.
 //
-// q: l rows an image, k and v: s rows an image, y: l rows an image, ldq, ldk, ldv, ldy apart; head j is d floats of a row
-// of q and k from j * d on, and dv floats of a row of v and y from j * dv on.
+// q: l rows an image, k and v: s rows an image, y: l rows an image, ldq, ldk, ldv, ldy apart; head j is d elements of a
+// row of q and k from j * d on, and dv of a row of v and y from j * dv on.
 // Ptrs: x = q, residual = k, w = v (a value of the plan, not packed weights).
 #pragma once
 #include "base/kernel.h"

@@ -1,8 +1,8 @@
 // Batched products of two values: y[p, i, j] = scale * sum_c a[p, i, c] * b[p, c, j] + r[p, i, j].
 //
 // p runs over four axes of sizes s[0..3]; entry p of a begins at sum_d p_d * a[d], its element (i, c) lies at
-// i * am + c * ac from there, and so on for b (bc, bk), r (rm, rk) and y (ym, yk). Strides are in floats; those of what
-// is read may be 0, so that it repeats.
+// i * am + c * ac from there, and so on for b (bc, bk), r (rm, rk) and y (ym, yk). Strides are in elements; those of
+// what is read may be 0, so that it repeats.
 // Ptrs: x = a, residual = b, w = r (a value or a tensor of the model, not packed weights), or null for none.
 #pragma once
 #include "base/kernel.h"

@@ -1,31 +1,34 @@
-// The only kernel: a network calls it once, for a few hundred values an image.
+// The only kernel of each dtype: a network calls it once, for a few hundred values an image.
 #include <cmath>
 
+#include "base/dtype.h"
 #include "ops/timestep_embedding/timestep_embedding.h"
 
 namespace pycnn {
 namespace {
 
-float step_at(const TimestepEmbeddingParams& p, const float* x, int64_t i) {
+float step_at(const TimestepEmbeddingParams& p, const void* x, int64_t i) {
   switch (p.steps) {
     case StepType::kInt64:
-      return static_cast<float>(reinterpret_cast<const int64_t*>(x)[i]);
+      return static_cast<float>(static_cast<const int64_t*>(x)[i]);
     case StepType::kInt32:
-      return static_cast<float>(reinterpret_cast<const int32_t*>(x)[i]);
+      return static_cast<float>(static_cast<const int32_t*>(x)[i]);
     default:
-      return x[i];
+      return static_cast<const float*>(x)[i];
   }
 }
 
-void run(const TimestepEmbeddingParams& p, const Ptrs& ptrs, Worker worker) {
+template <class E>
+void run(const TimestepEmbeddingParams& p, const PtrsOf<E>& ptrs, Worker worker) {
   const int64_t half = p.width / 2, sines = p.cosine_first ? half : 0, cosines = half - sines;
   const Range rows = share(p.n, worker);
   for (int64_t i = rows.begin; i < rows.end; ++i) {
     const float t = step_at(p, ptrs.x, i);
-    float* y = ptrs.y + i * p.ldy;
+    E* y = ptrs.y + i * p.ldy;
     for (int64_t j = 0; j < half; ++j) {
       const double angle = t * ptrs.w[j];
-      y[sines + j] = static_cast<float>(std::sin(angle)), y[cosines + j] = static_cast<float>(std::cos(angle));
+      y[sines + j] = from_float<E>(static_cast<float>(std::sin(angle)));
+      y[cosines + j] = from_float<E>(static_cast<float>(std::cos(angle)));
     }
   }
 }
@@ -40,6 +43,9 @@ const char* why_not(const TimestepEmbeddingParams&, const Machine&) { return nul
 }  // namespace
 
 const TimestepEmbeddingKernel timestep_embedding_reference{
-    "timestep_embedding_reference", why_not, packed_size, pack, no_workspace<TimestepEmbeddingParams>, run};
+    "timestep_embedding_reference", why_not, packed_size, pack, no_workspace<TimestepEmbeddingParams>, run<float>};
+
+const Kernel<TimestepEmbeddingParams, Bf16> timestep_embedding_reference_bf16{
+    "timestep_embedding_bf16_reference", why_not, packed_size, pack, no_workspace<TimestepEmbeddingParams>, run<Bf16>};
 
 }  // namespace pycnn

@@ -1,8 +1,10 @@
 // Sines and cosines of time steps: y[i] = (sin(t_i w), cos(t_i w)), or the cosines first, w being width / 2 frequencies.
 // The angle is an fp32 product, as torch's is.
 //
-// Ptrs.x: n adjacent time steps of the dtype named by `steps`; w: the frequencies; y: rows of width floats, ldy apart.
+// Ptrs.x: n adjacent time steps of the dtype named by `steps`; w: the frequencies, fp32; y: rows of width elements, ldy
+// apart.
 #pragma once
+#include "base/dtype.h"
 #include "base/kernel.h"
 
 namespace pycnn {
@@ -25,5 +27,6 @@ void visit_fields(TimestepEmbeddingParams& p, Visit&& field) {
 using TimestepEmbeddingKernel = Kernel<TimestepEmbeddingParams>;
 KernelList<TimestepEmbeddingParams> timestep_embedding_kernels();
 extern const TimestepEmbeddingKernel timestep_embedding_reference;
+extern const Kernel<TimestepEmbeddingParams, Bf16> timestep_embedding_reference_bf16;
 
 }  // namespace pycnn
