@@ -1,6 +1,7 @@
 # make demo    set up, build, train a LeNet on real digits, optimise it, compare and time it
 # make test    set up, build, lint, run the tests
 # make fuzz    random networks against torch: N of them from SEED on
+# make valgrind   a choice of the kernels' tests under memcheck, as baseline and as AVX2
 # make build   set up and build only;   make lint   the static checks only;   make clean   remove what was built
 #
 # Variables: PYTHON (3.10 or later), TORCH (a pip requirement), TORCH_PIP_ARGS (another wheel index, say), MAX_JOBS,
@@ -20,7 +21,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CXX_FILES = $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 say = @printf '== %s\n'
 
-.PHONY: demo test fuzz build lint clean FORCE
+.PHONY: demo test fuzz valgrind build lint clean FORCE
 .DEFAULT_GOAL := test
 
 demo: build
@@ -34,6 +35,10 @@ test: lint
 fuzz: build
 	$(say) "fuzz: $(N) random networks, from seed $(SEED) on"
 	@FUZZ_N=$(N) FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -q -m slow tests/test_random_nets.py
+
+valgrind: build
+	$(say) "memcheck: a quarter of an hour"
+	@PYTHON=$(BIN)/python .ci/valgrind
 
 lint: build
 	$(say) "ruff"
