@@ -37,9 +37,9 @@ def bits_and_peaks(
 
 
 def norms(m: Fn, x: Tensor) -> Tensor:
-    """The layer of a DenseNet: what its norm reads is read again."""
+    """The layer of a DenseNet, with an activation that no prologue takes: what its norm reads is read again."""
     x = m.stem(x)
-    return torch.cat([x, m.pointwise(F.relu(m.norm(x)))], 1)
+    return torch.cat([x, m.pointwise(F.silu(m.norm(x)))], 1)
 
 
 def layers() -> dict[str, nn.Module]:

@@ -11,8 +11,7 @@ import pycnn
 
 NETS = {"resnet50": 224, "densenet121": 224, "unet": 256}
 # Of torch's peak, rounded up to hundredths: what a plan without a limit has. At batch 1, ResNet-50 holds the sum, which
-# takes the memory of the skip, and the middle of its first blocks; DenseNet-121 a block's join, a band of rows of it
-# after batch norm, and the product.
+# takes the memory of the skip, and the middle of its first blocks; DenseNet-121 a block's join and the product.
 PLAIN = {
     ("resnet50", 1): 0.47, ("resnet50", 8): 0.40,
     ("densenet121", 1): 0.59, ("densenet121", 8): 0.28,

@@ -1,7 +1,8 @@
 """Two steps by turns in bands of rows, so that what passes between them is never whole and stays in the caches.
 
-Of those whose bands cost nothing: a batch norm alone (as in a DenseNet) and the pointwise convolution that reads it, a
-network's first convolution and the pooling after it. Bits are those of whole steps (planning/cuts.py).
+Of those whose bands cost nothing: a batch norm alone and the pointwise convolution that reads it, where that does not
+take it as its prologue; a network's first convolution and the pooling after it. Bits are those of whole steps
+(planning/cuts.py).
 """
 
 from __future__ import annotations
