@@ -44,9 +44,9 @@ class Compiled:
         assert found is not None
         return [self.options.cast(x) for x in found]
 
-    def run(self, inputs: list[Tensor]) -> Any:
+    def run(self, inputs: list[Tensor], replay: bool = True) -> Any:
         with torch.no_grad():
-            return self.program.run(inputs)
+            return self.program.run(inputs, replay)
 
     def takes(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor] | None:
         """The tensor inputs, if structure, constants, dtypes and ranks are those of the capture."""

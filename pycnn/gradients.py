@@ -12,6 +12,12 @@ from pycnn.compiled import Compiled
 from pycnn.ir import flatten_output
 
 
+def needs_gradient(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a call may be asked for one."""
+    leaves = (*pytree.tree_leaves((args, kwargs)), *model.parameters())
+    return any(isinstance(t, Tensor) and t.requires_grad for t in leaves)
+
+
 def recompute(
     model: nn.Module, compiled: Compiled, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
@@ -48,7 +54,11 @@ class _Job:
 
     def fast(self, inputs: list[Tensor]) -> tuple[Tensor, ...]:
         cast = self.compiled.options.cast
-        self.result, self.tree = flatten_output(self.compiled.run([cast(x) for x in inputs]))
+        self.result, self.tree = flatten_output(
+            self.compiled.run(
+                [cast(x) for x in inputs], replay=False
+            )  # the weights are about to change
+        )
         return tuple(leaf for leaf in self.result if isinstance(leaf, Tensor))
 
     def original(self, inputs: list[Tensor]) -> list[Tensor]:

@@ -15,11 +15,11 @@ from torch.export import ExportedProgram
 
 from pycnn.compiled import Compiled, compile_model
 from pycnn.frontend import module_of
-from pycnn.gradients import recompute
-from pycnn.inputs import filled, is_shape, torch_watches
+from pycnn.gradients import needs_gradient, recompute
+from pycnn.inputs import filled, is_plain, is_shape, torch_watches
 from pycnn.options import Options
 from pycnn.parts import Parts
-from pycnn.planning.program import Call
+from pycnn.planning.call import Call
 
 log = logging.getLogger("pycnn.optimize")
 
@@ -55,7 +55,7 @@ class OptimizedModule(nn.Module):
                 direct = self._calls.get(
                     (x.shape, x.stride(), x.dtype, x.device, torch.get_num_threads())
                 )
-                if direct is not None and self._plain(x) and direct[0].holds():
+                if direct is not None and is_plain(self, x) and direct[0].holds():
                     return direct[1](x)
         return super().__call__(*args, **kwargs)
 
@@ -64,7 +64,7 @@ class OptimizedModule(nn.Module):
         if model.training or torch.compiler.is_compiling() or torch_watches():
             return model(*args, **kwargs)
         compiled = self._current(args, kwargs)
-        needs = torch.is_grad_enabled() and _needs_gradient(model, args, kwargs)
+        needs = torch.is_grad_enabled() and needs_gradient(model, args, kwargs)
         if compiled is None and self._dtype is not None:
             reason = self.__dict__["_compiled"].reason
             raise NotImplementedError(f"optimize: dtype={self._dtype} needs a plan: {reason}")
@@ -100,21 +100,6 @@ class OptimizedModule(nn.Module):
                 del calls[next(iter(calls))]
             self.__dict__["_calls"] = calls
 
-    def _plain(self, x: Tensor) -> bool:
-        hooked = (
-            self._forward_hooks
-            or self._forward_pre_hooks
-            or nn.modules.module._global_forward_hooks
-            or nn.modules.module._global_forward_pre_hooks
-        )
-        return not (
-            hooked
-            or x.is_neg()
-            or torch.is_autocast_enabled(x.device.type)
-            or torch._C._len_torch_function_stack()
-            or torch._C._len_torch_dispatch_stack()
-        )
-
     def _in_parts(self) -> nn.Module:
         """The model, its submodules optimised by themselves."""
         if not any(self._model.children()) or isinstance(self._model, torch.jit.ScriptModule):
@@ -130,6 +115,10 @@ class OptimizedModule(nn.Module):
         """The graph that holds for these arguments, captured if none does; None: the model runs as it is."""
         with self._lock:
             found = compile_model(self._model, self._options, self._compiled, args, kwargs)
+            guards = [graph.guard for graph in found.graphs]
+            if any(call[0] not in guards for call in self._calls.values()):
+                kept = {k: v for k, v in self._calls.items() if v[0] in guards}
+                self.__dict__["_calls"] = kept  # plans over weights that are gone may go
             self.__dict__["_compiled"] = found
             if found.reason is not None:
                 if self._options.strict:
@@ -138,7 +127,8 @@ class OptimizedModule(nn.Module):
             return found.match
 
     def warmup(self, *inputs: Sequence[int] | Tensor | tuple[Any, ...]) -> None:
-        """Capture, pack and plan now what the first call with each of these inputs would.
+        """Capture, pack and plan now what the first call with each of these inputs would; on a GPU also record the
+        CUDA graph, as the second call would.
 
         Args:
             inputs: of one call each: the shape of its one input, as ``(8, 3, 224, 224)``, of the dtype and on the
@@ -154,7 +144,15 @@ class OptimizedModule(nn.Module):
         with torch.inference_mode():
             for each in inputs:
                 several = isinstance(each, (tuple, list)) and not is_shape(each)
-                self(*(filled(value, self._model) for value in (each if several else [each])))
+                args = [filled(value, self._model) for value in (each if several else [each])]
+                self(*args)
+                if self._replays():
+                    self(*args)
+
+    def _replays(self) -> bool:
+        """Whether the plan of the last call may be recorded at its next one."""
+        state = self.__dict__["_compiled"]
+        return bool(state and state.match and state.match.program.target().replays)
 
     def promote(self, paths: Iterable[str]) -> None:
         """Compute the layers of the modules at these paths in fp32 from now on; for a module optimised in a narrower
@@ -249,11 +247,6 @@ class _Part(OptimizedModule):
         return True
 
 
-def _needs_gradient(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    leaves = (*torch.utils._pytree.tree_leaves((args, kwargs)), *model.parameters())
-    return any(isinstance(t, Tensor) and t.requires_grad for t in leaves)
-
-
 def optimize(
     model: nn.Module | ExportedProgram,
     *,
@@ -284,7 +277,8 @@ def optimize(
         threads: at most this many; default torch.get_num_threads(). Never more than the usable cores.
         tune: the first call with each size measures, for some seconds, which kernel is fastest for each step on this
             machine. The choices are kept in $PYCNN_TUNED (default ~/.cache/pycnn/tuned.json) by processor, threads and
-            problem, and used from there by every plan made later, with or without `tune`. On the CPU.
+            problem, and used from there by every plan made later, with or without `tune`. On a GPU, by its name and
+            compute capability; torch's own convolution is among the kernels there.
         dtype: as ``model.to(dtype)``: torch.bfloat16, torch.float16 or torch.float32. Floating-point inputs are cast,
             outputs are of that dtype; sums are fp32. `model` keeps its own, in which it trains and gradients are taken.
             bf16 has kernels on the CPU (from AVX2 on; faster than fp32 with AVX-512 BF16) and on CUDA. A model that has

@@ -51,7 +51,7 @@ def work_of(step: Step, shapes: Mapping[int, Shape], itemsize: int = FLOAT) -> W
         return Work(0.0, 2 * itemsize * math.prod(p[f"s{i}"] for i in range(8)))
     elements = [math.prod(shapes[v]) for v in (*step.node.inputs, *step.node.outputs)]
     moved, made = float(sum(elements)), float(elements[-1])
-    if step.op == "conv2d":
+    if step.op in ("conv2d", "conv2d_pool", "conv2d_scaled"):
         moved -= elements[0] - images * _pixels_read(p) * p["c"]
         weights = p["k"] * p["c"] / p.get("groups", 1) * p.get("kh", 1) * p.get("kw", 1)
         flops = 2 * images * p["n"] * p["oh"] * p["ow"] * weights

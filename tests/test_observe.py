@@ -16,8 +16,9 @@ from pycnn.passes import run_passes
 from pycnn.planning import cpu
 from pycnn.planning.formats import readable
 from pycnn.planning.observe import observe
-from pycnn.planning.program import Program, addresses
+from pycnn.planning.program import Program
 from pycnn.planning.segments import Segment
+from pycnn.planning.target import addresses
 from pycnn.planning.weights import Weights
 
 

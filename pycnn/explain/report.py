@@ -60,6 +60,7 @@ class Report:
         peak_bytes: of the plan's arena, of the largest where there are several; inputs, outputs and weights come on
             top. workspace_bytes: of kernels, beside that arena. packed_bytes: of the packed weights.
         threads, isa: at most how many threads run it, with the kernels of which instruction set.
+        issued: how the steps of each plan reach a GPU: launch by launch, or by a CUDA graph; and why.
     """
 
     model: str
@@ -72,6 +73,7 @@ class Report:
     threads: int = 1
     isa: str = ""
     inputs: tuple[Shape, ...] = ()
+    issued: tuple[str, ...] = ()
 
     def predict(self, limits: Limits | None = None) -> list[Roof]:
         """The least time of each step on this machine: max(flops / rate, bytes / bandwidths), and which it is.
@@ -122,7 +124,7 @@ class Report:
         console = Console(width=150)
         with console.capture() as captured:
             console.print(self.table())
-            for line in (*self.fallbacks, *self.notes):
+            for line in (*dict.fromkeys(self.issued), *self.fallbacks, *self.notes):
                 console.print(line, markup=False, highlight=False)
         return captured.get()
 

@@ -12,7 +12,19 @@ from torch import Tensor
 from pycnn.compiled import Compiled, describe
 from pycnn.explain.flow import Flow
 from pycnn.explain.report import Report, StepReport
-from pycnn.ir import Arith, BatchNorm, Conv2d, MatMul, Norm, Note, Scale, Shape, Torch
+from pycnn.ir import (
+    Arith,
+    BatchNorm,
+    Conv2d,
+    MatMul,
+    Norm,
+    Note,
+    PooledConv2d,
+    Scale,
+    ScaledConv2d,
+    Shape,
+    Torch,
+)
 from pycnn.planning.lower import Lowered
 from pycnn.planning.program import Program
 from pycnn.planning.segments import TorchStep
@@ -31,6 +43,7 @@ def report(
     notes = [(note.value, note) for note in program.graph.notes]
     steps: list[StepReport] = []
     fallbacks: list[str] = []
+    issued: list[str] = []
     largest: Lowered | None = None
     for item in now.items:
         if isinstance(item, TorchStep):
@@ -39,6 +52,7 @@ def report(
             fallbacks.append(f"{describe(item)}: {item.reason}")
             continue
         lowered = next(plans)
+        issued.append(lowered.target.issued(lowered.plan))
         if largest is None or lowered.plan.memory_bytes > largest.plan.memory_bytes:
             largest = lowered
         read, parts = flow.segment(item, lowered), Counter(lowered.parts)
@@ -57,6 +71,7 @@ def report(
         target.threads,
         target.name,
         tuple(tuple(x.shape) for x in inputs),
+        tuple(filter(None, issued)),
     )
 
 
@@ -69,7 +84,16 @@ def _staged(steps: Sequence[StepReport], stages: Mapping[str, str]) -> tuple[Ste
     return tuple(staged)
 
 
-_FUSING = ("conv2d", "conv_transpose2d", "linear", "add_act", "arith", "matmul")
+_FUSING = (
+    "conv2d",
+    "conv2d_pool",
+    "conv2d_scaled",
+    "conv_transpose2d",
+    "linear",
+    "add_act",
+    "arith",
+    "matmul",
+)
 
 
 def _kernel_report(
@@ -78,7 +102,10 @@ def _kernel_report(
     node = step.node
     main = step.op not in COPIES
     op = node.op if step.op in _FUSING else None  # not of the copies around
-    parts = [op.kind] if isinstance(op, Arith) else []
+    whole, parts = op, [op.kind] if isinstance(op, Arith) else []
+    if isinstance(whole, ScaledConv2d):
+        parts.append(f"{'batch_norm + relu' if whole.norm.act else 'batch_norm'} of x")
+    op = whole.conv if isinstance(whole, (PooledConv2d, ScaledConv2d)) else whole
     if isinstance(op, Conv2d) and op.prologue is not None:
         parts.append(
             " + ".join(["prologue: batch_norm", *([str(op.prologue.act)] * bool(op.prologue.act))])
@@ -97,6 +124,8 @@ def _kernel_report(
         parts.append("residual")
     if getattr(op, "act", None):
         parts.append(str(getattr(op, "act", "")))
+    if isinstance(whole, PooledConv2d):
+        parts.append(f"max_pool {int(step.params['window'])}×{int(step.params['window'])}")
     work = work_of(step, shapes, itemsize)
     return StepReport(
         node.path,

@@ -159,6 +159,16 @@ def _pool2d(op: ops.Pool2d, x: Sequence[Tensor], tensors: TensorTable) -> Tensor
 
 
 @run_op.register
+def _pooled_conv2d(op: ops.PooledConv2d, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    return run_op(op.pool, [run_op(op.conv, x, tensors)], tensors)
+
+
+@run_op.register
+def _scaled_conv2d(op: ops.ScaledConv2d, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    return run_op(op.conv, [run_op(op.norm, x[:1], tensors), *x[1:]], tensors)
+
+
+@run_op.register
 def _adaptive_pool2d(op: ops.AdaptivePool2d, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
     pool = F.adaptive_max_pool2d if op.mode == "max" else F.adaptive_avg_pool2d
     y: Tensor = pool(x[0], op.output_size)

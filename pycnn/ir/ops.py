@@ -20,7 +20,9 @@ from .movement import (
 from .norms import GroupNorm, LayerNorm, LocalResponseNorm
 from .op import Act, Int2, Mode, Op, Pads, Ref, Torch
 from .pointwise import Add, Arith, Elementwise
+from .pooled import PooledConv2d
 from .pooling import AdaptivePool2d, Pool2d, Upsample
+from .scaled import ScaledConv2d
 
 __all__ = [
     "MOVES",
@@ -50,10 +52,12 @@ __all__ = [
     "Pads",
     "Permute",
     "Pool2d",
+    "PooledConv2d",
     "Rearrange",
     "Ref",
     "Reshape",
     "Scale",
+    "ScaledConv2d",
     "Slice",
     "Softmax",
     "TimestepEmbedding",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -13,8 +13,10 @@ from pycnn.planning.draft import Draft
 from pycnn.planning.homes import FLOAT
 from pycnn.planning.memory import align
 from pycnn.planning.params import Params
-from pycnn.planning.target import Target
-from pycnn.planning.tuned import Table, problem, shared_table
+from pycnn.planning.shares import durations, joined, shares_of
+from pycnn.planning.step import Step
+from pycnn.planning.target import Plan, Target, Tensors, addresses
+from pycnn.planning.tuned import shared_table
 from pycnn.processor import cpu_name
 
 DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
@@ -24,18 +26,12 @@ _LINE = 64
 
 @dataclass(frozen=True)
 class CpuTarget(Target):
-    """`dtype` of the elements. `exact`: no kernel re-associates products. `batch_invariant`: the choice of kernels does
-    not depend on the batch or the threads (what a kernel computes never does). `arenas`: the memory plans run in.
-    `table`: choices that were measured, where the rule's is not wanted. `variant`: the kernel to take among
-    `candidates`, for measuring."""
+    """`dtype` of the elements. `exact`: no kernel re-associates products. `arenas`: the memory plans run in."""
 
     prologues = True
     dtype: torch.dtype = torch.float32
     exact: bool = False
-    batch_invariant: bool = False
     arenas: _C.Arenas | None = field(default=None, compare=False)
-    table: Table | None = field(default=None, compare=False)
-    variant: int | None = None
 
     @property
     def name(self) -> str:
@@ -52,27 +48,14 @@ class CpuTarget(Target):
     def complete(self, op: str, params: Params) -> Params:
         return {**params, "exact": 1} if self.exact and op == "conv2d" else params
 
-    def choose(self, op: str, params: Params, offset: int) -> str:
-        if self.batch_invariant:
-            one = {**params, "n": 1} if "n" in params else params
-            return self._choose(op, one, 1)
-        if self.variant is not None:
-            able = self.candidates(op, params)
-            return able[min(self.variant, len(able) - 1)]
-        found = self.table and self.table.find(self.processor, problem(op, params, self.threads))
-        if found and found.kernel in self.candidates(op, params):
-            return found.kernel
-        return self.rule(op, params)
+    def rule(self, op: str, params: Params, offset: int = 0) -> str:
+        if not self.batch_invariant:
+            return _C.choose(op, params, self.threads, DTYPES[self.dtype])
+        one = {**params, "n": 1} if "n" in params else params
+        return _C.choose(op, one, 1, DTYPES[self.dtype])
 
-    def rule(self, op: str, params: Params) -> str:
-        """The choice where nothing was measured."""
-        return self._choose(op, params, self.threads)
-
-    def _choose(self, op: str, params: Params, threads: int) -> str:
-        return _C.choose(op, params, threads, DTYPES[self.dtype])
-
-    def candidates(self, op: str, params: Params) -> list[str]:
-        """The kernels of this instruction set that take the problem, the rule's choice first."""
+    def candidates(self, op: str, params: Params, offset: int = 0) -> list[str]:
+        """Of this instruction set."""
         first = self.rule(op, params)
         of = _C.kernels(op, params, DTYPES[self.dtype])
         able = [name for name, reason in of if reason is None]
@@ -100,7 +83,6 @@ class CpuTarget(Target):
 
     @property
     def processor(self) -> str:
-        """What measured choices hold for."""
         return f"{cpu_name()}, {self.name}"
 
     def pack(self, op: str, kernel: str, params: Params, weight: Tensor) -> Tensor:
@@ -132,6 +114,27 @@ class CpuTarget(Target):
             plan.section(span.begin, span.end, span.images)
         return plan
 
+    def run(self, plan: Plan, inputs: Tensors, outputs: Tensors, replay: bool = True) -> None:
+        assert isinstance(plan, _C.Plan)
+        plan.run(addresses(inputs), addresses(outputs))
+
+    def run_in(self, plan: Plan, memory: Tensor, inputs: Tensors, outputs: Tensors) -> None:
+        assert isinstance(plan, _C.Plan)
+        plan.run_in(memory.data_ptr(), addresses(inputs), addresses(outputs))
+
+    def times(
+        self,
+        plan: Plan,
+        steps: Sequence[Step],
+        parts: Sequence[int],
+        inputs: Tensors,
+        outputs: Tensors,
+    ) -> list[int]:
+        assert isinstance(plan, _C.Plan)
+        times = plan.run_timed(addresses(inputs), addresses(outputs))
+        shares = list(joined(shares_of(times, plan.workers), parts, 0))
+        return durations(shares, [step.images > 1 for step in steps])
+
 
 def runs_bf16() -> bool:
     """Whether this machine runs the kernels of bf16: with AVX2 and more."""
@@ -158,6 +161,6 @@ def targets(
     def now() -> CpuTarget:
         wanted = torch.get_num_threads() if threads is None else threads
         count = max(1, min(wanted, cores))
-        return CpuTarget(count, dtype, exact, batch_invariant, arenas, table)
+        return CpuTarget(count, dtype, exact, arenas, batch_invariant=batch_invariant, table=table)
 
     return now

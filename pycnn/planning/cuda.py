@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from pycnn.ir import Attention, MatMul, Op, TimestepEmbedding
+from pycnn.ir import Attention, Op, TimestepEmbedding
+from pycnn.planning import cuda_device, own_op
+from pycnn.planning.cuda_device import Clock
+from pycnn.planning.cuda_plan import CudaPlan
 from pycnn.planning.draft import Draft
+from pycnn.planning.own_op import OwnConvolution
 from pycnn.planning.params import Params
-from pycnn.planning.target import Target
+from pycnn.planning.replay import Graphs, Recorder, Replay, shared_graphs
+from pycnn.planning.step import Step
+from pycnn.planning.target import Plan, Target, Tensors
+from pycnn.planning.tuned import shared_table
 
 DTYPES = {torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float32: "float32"}
 _PIECE = 16  # bytes that kernels move at once
@@ -24,13 +29,18 @@ _ONE_PIXEL = dict.fromkeys(("h", "w", "oh", "ow", "kh", "kw", "groups"), 1)
 @dataclass(frozen=True)
 class CudaTarget(Target):
     """`kernels`: the module that has them; `dtype` of the elements; `tf32`: whether products of fp32 may be
-    rounded to it. `batch_invariant`: the choice of kernels does not depend on the batch."""
+    rounded to it. `clock`: what measures steps there. `recorder`, `graphs`: what records plans, and which are."""
 
     kernels: ModuleType = field(kw_only=True)
     device: torch.device = field(kw_only=True)
     dtype: torch.dtype = field(kw_only=True)
     tf32: bool = field(kw_only=True)
-    batch_invariant: bool = False
+    clock: Callable[[torch.device], Clock] = field(
+        default=cuda_device.clock, compare=False, kw_only=True
+    )
+    fusing: bool = field(default=True, kw_only=True)
+    recorder: Recorder | None = field(default=None, compare=False, kw_only=True)
+    graphs: Graphs = field(default=shared_graphs, compare=False, kw_only=True)
 
     reads_nchw = False
     by_image = False
@@ -38,7 +48,7 @@ class CudaTarget(Target):
 
     @property
     def without(self) -> tuple[type[Op], ...]:
-        return Attention, MatMul, TimestepEmbedding
+        return Attention, TimestepEmbedding
 
     @property
     def name(self) -> str:
@@ -57,23 +67,67 @@ class CudaTarget(Target):
     def complete(self, op: str, params: Params) -> Params:
         return params
 
+    def fuses(self, op: str, params: Params, offset: int) -> bool:
+        return bool(self._able(op, params, offset))
+
     def takes(self, op: str, kernel: str, params: Params, offset: int) -> bool:
-        able = (kernel, DTYPES[self.dtype], None) in self.kernels.kernels(op, params)
-        return able and (self.apart(offset) or self.choose(op, params, offset) == kernel)
+        return kernel in self.candidates(op, params, offset)
 
     def apart(self, elements: int) -> bool:
         return elements * self.itemsize % _PIECE == 0
 
-    def choose(self, op: str, params: Params, offset: int) -> str:
+    def rule(self, op: str, params: Params, offset: int = 0) -> str:
         asked = {**params, "n": 1} if self.batch_invariant and "n" in params else params
-        aligned = offset * self.itemsize % _PIECE == 0
-        found = self.kernels.choose(op, DTYPES[self.dtype], self.tf32, aligned, asked)
+        of = DTYPES[self.dtype], self.tf32, self.apart(offset)
+        found = self.kernels.choose(op, *of, asked)
         if found is None:
-            reasons = {why for _, of, why in self.kernels.kernels(op, params) if why}
+            reasons = {why for _, _, why in self.kernels.kernels(op, params) if why}
             raise NotImplementedError(f"no CUDA kernel takes this {op}: it {'; it '.join(reasons)}")
         return str(found)
 
+    def candidates(self, op: str, params: Params, offset: int = 0) -> list[str]:
+        """torch's own op is the last; its choice of algorithms may depend on the batch."""
+        first = self.rule(op, params, offset)
+        able = [name for name in self._able(op, params, offset) if name != first]
+        own = own_op.takes(op, params) and self.rounds_as_torch and not self.batch_invariant
+        return [first, *able, *([own_op.kernel_of(op)] if own else [])]
+
+    def _able(self, op: str, params: Params, offset: int) -> list[str]:
+        """Our kernels that take the problem."""
+        of = DTYPES[self.dtype], self.tf32, self.apart(offset)
+        return list(self.kernels.candidates(op, *of, params))
+
+    @property
+    def rounds_as_torch(self) -> bool:
+        """Whether torch's own convolution rounds products no more than this plan may."""
+        return self.dtype != torch.float32 or self.tf32 or not torch.backends.cudnn.allow_tf32
+
+    @property
+    def processor(self) -> str:
+        rounded = " tf32" if self.tf32 else ""
+        return f"{cuda_device.name(self.device)}, {DTYPES[self.dtype]}{rounded}"
+
+    def divisible(self) -> CudaTarget:
+        return replace(self, table=None, recorder=None, fusing=False)
+
+    @property
+    def replays(self) -> bool:
+        return self.recorder is not None
+
+    def issued(self, plan: Plan) -> str:
+        assert isinstance(plan, CudaPlan)
+        return str(plan.replay or "no CUDA graph: it would keep memory beside memory_limit")
+
+    def workspace_of(self, op: str, kernel: str, params: Params, workers: int) -> int:
+        return own_op.result_bytes(params, self.itemsize) if own_op.is_own(kernel) else 0
+
+    def workspace(self, draft: Draft) -> int:
+        needs = (self.workspace_of(s.op, s.kernel, s.params, 1) for s in draft.steps)
+        return max(needs, default=0)
+
     def pack(self, op: str, kernel: str, params: Params, weight: Tensor) -> Tensor:
+        if own_op.is_own(kernel):
+            return own_op.pack(op, weight, self.dtype, self.device)
         weight = weight.float().cpu().contiguous()
         packed = torch.empty(self.kernels.packed_bytes(op, kernel, params), dtype=torch.uint8)
         self.kernels.pack(op, kernel, params, weight.data_ptr(), packed.data_ptr())
@@ -86,63 +140,52 @@ class CudaTarget(Target):
         return values.to(self.device, self.dtype).clone(memory_format=torch.contiguous_format)
 
     def build(self, draft: Draft) -> CudaPlan:
-        plan = self.kernels.Plan(draft.arena.total, draft.inputs, draft.outputs)
-        for step in draft.steps:
-            x, residual, weight, bias, y, _ = draft.slots(step)  # no kernel here takes a gate
-            plan.add(step.op, step.kernel, step.params, x, residual, weight, bias, y)
-        self.synchronize()  # weights were copied on one stream, and calls may come on another
-        return CudaPlan(plan, self)
+        numbers = [i for i, step in enumerate(draft.steps) if own_op.is_own(step.kernel)]
+        plan = self.kernels.Plan(draft.arena.total, draft.inputs + len(numbers), draft.outputs)
+        own: dict[int, OwnConvolution] = {}
+        held: list[Tensor] = []
+        for i, step in enumerate(draft.steps):
+            slots = draft.slots(step)[:5]  # no kernel here takes a gate
+            if i not in numbers:
+                plan.add(step.op, step.kernel, step.params, *slots)
+                continue
+            assert step.packed is not None
+            made = ("input", draft.inputs + len(own), 0, 0, 0)
+            of_step = step.op, step.params, slots[0], step.packed.weight
+            own[i] = OwnConvolution.of(*of_step, self.dtype)
+            params = own_op.epilogue(step.params)
+            kernel = self.rule("conv2d", params)
+            held.append(self.pack("conv2d", kernel, params, torch.ones(int(params["k"]))))
+            ones = ("const", held[-1].data_ptr())
+            plan.add("conv2d", kernel, params, made, slots[1], ones, slots[3], slots[4])
+        # Weights were copied on one stream, calls may come on another.
+        cuda_device.synchronize(self.device)
+        of = draft.inputs, self.workspace(draft), held, self.device, self.memory, self.clock
+        replay = None if self.recorder is None else Replay(self.recorder, self.graphs)
+        return CudaPlan(plan, own, *of, replay)
+
+    def run(self, plan: Plan, inputs: Tensors, outputs: Tensors, replay: bool = True) -> None:
+        assert isinstance(plan, CudaPlan)
+        plan.run(inputs, outputs, replay)
+
+    def run_in(self, plan: Plan, memory: Tensor, inputs: Tensors, outputs: Tensors) -> None:
+        assert isinstance(plan, CudaPlan)
+        plan.run_in(memory, inputs, outputs)
+
+    def times(
+        self,
+        plan: Plan,
+        steps: Sequence[Step],
+        parts: Sequence[int],
+        inputs: Tensors,
+        outputs: Tensors,
+    ) -> list[int]:
+        assert isinstance(plan, CudaPlan)
+        return plan.run_timed(inputs, outputs)
 
     def readable(self, x: Tensor) -> Tensor:
         x = super().readable(x)
         return x if x.data_ptr() % _PIECE == 0 else x.clone()
-
-    def synchronize(self) -> None:
-        """Wait for the device. RuntimeError while a CUDA graph is captured, in which nothing can be waited for."""
-        if self.device.type != "cuda":
-            return
-        if torch.cuda.is_current_stream_capturing():
-            raise RuntimeError(
-                "optimize: a plan must be made before a CUDA graph is captured; call warmup() with its shapes"
-            )
-        torch.cuda.synchronize(self.device)
-
-    def current(self) -> Any:
-        """The device made current, where it is not."""
-        if self.device.type != "cuda" or torch.cuda.current_device() == self.device.index:
-            return nullcontext()
-        return torch.cuda.device(self.device)
-
-    def stream(self) -> int:
-        """The handle of torch's current stream on the device."""
-        if self.device.type != "cuda":
-            return 0
-        return int(torch.cuda.current_stream(self.device).cuda_stream)
-
-
-@dataclass(frozen=True)
-class CudaPlan:
-    """A plan with where its arena comes from: torch's allocator keeps freed memory for later work of the same stream,
-    so that the arena may go when the launches are on it."""
-
-    plan: Any
-    target: CudaTarget
-    workers: int = 1
-
-    @property
-    def memory_bytes(self) -> int:
-        return int(self.plan.arena_bytes)
-
-    def run(self, inputs: Sequence[int], outputs: Sequence[int]) -> None:
-        memory = self.target.memory(self.memory_bytes)
-        self.run_in(memory.data_ptr(), inputs, outputs)
-
-    def run_single(self, input: int, output: int) -> None:
-        self.run([input], [output])
-
-    def run_in(self, memory: int, inputs: Sequence[int], outputs: Sequence[int]) -> None:
-        with self.target.current():
-            self.plan.run(memory, inputs, outputs, self.target.stream())
 
 
 def targets(
@@ -153,11 +196,19 @@ def targets(
     batch_invariant: bool = False,
 ) -> Callable[[], CudaTarget]:
     """What a plan made when it is called is for. TF32 follows torch's flag for convolutions; never with `exact`."""
+    table = None if batch_invariant else shared_table()
+    recorder = cuda_device.GraphRecorder(device)
 
     def now() -> CudaTarget:
         tf32 = dtype == torch.float32 and not exact and bool(torch.backends.cudnn.allow_tf32)
         return CudaTarget(
-            kernels=kernels, device=device, dtype=dtype, tf32=tf32, batch_invariant=batch_invariant
+            kernels=kernels,
+            device=device,
+            dtype=dtype,
+            tf32=tf32,
+            batch_invariant=batch_invariant,
+            table=table,
+            recorder=recorder,
         )
 
     return now

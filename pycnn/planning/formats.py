@@ -23,7 +23,9 @@ from pycnn.ir import (
     LayerNorm,
     MatMul,
     Node,
+    PooledConv2d,
     Rearrange,
+    ScaledConv2d,
     Shape,
     Shapes,
     Slice,
@@ -47,10 +49,11 @@ def propagate(
     formats = dict(inputs)
     for node in nodes:
         read = [formats[v] for v in node.inputs]
-        if isinstance(node.op, Conv2d):
-            linear = node.op.weight_shape is not None  # whose result has the channels last
-            found = read[0] or linear or is_channels_last(tensors.meta(node.op.weight))
-            if node.op.has_residual:
+        if isinstance(node.op, (Conv2d, PooledConv2d, ScaledConv2d)):
+            conv = node.op if isinstance(node.op, Conv2d) else node.op.conv
+            linear = conv.weight_shape is not None  # whose result has the channels last
+            found = read[0] or linear or is_channels_last(tensors.meta(conv.weight))
+            if conv.has_residual:
                 found = found or read[1]
         elif isinstance(node.op, ConvTranspose2d):
             found = read[0] or is_channels_last(tensors.meta(node.op.weight))

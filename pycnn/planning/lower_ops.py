@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import singledispatch
 
 from pycnn.ir import (
@@ -19,6 +20,8 @@ from pycnn.ir import (
     Node,
     Op,
     Pool2d,
+    PooledConv2d,
+    ScaledConv2d,
     Softmax,
     TimestepEmbedding,
     Upsample,
@@ -26,7 +29,7 @@ from pycnn.ir import (
 )
 from pycnn.ops.timestep_embedding import STEP_TYPES
 from pycnn.planning import params as fields
-from pycnn.planning.homes import Home
+from pycnn.planning.homes import Home, Rows
 from pycnn.planning.lowering import Lowering
 from pycnn.planning.params import Params
 
@@ -52,6 +55,34 @@ def _conv2d(op: Conv2d, work: Lowering, node: Node) -> None:
     if gate is not None:
         params["ldg"] = gate.ld
     _convolve(work, node, params, op.has_residual, gate)
+
+
+@lower_op.register
+def _conv2d_pool(op: PooledConv2d, work: Lowering, node: Node) -> None:
+    shape, y_shape = work.shapes[node.inputs[0]], work.shapes[node.outputs[0]]
+    params = fields.conv2d_pool(op, shape, y_shape, work.tensors)
+    _dense(
+        "conv2d_pool", work, node, params, _whole_pixels("conv2d_pool", work, node, params), False
+    )
+
+
+@lower_op.register
+def _conv2d_scaled(op: ScaledConv2d, work: Lowering, node: Node) -> None:
+    shape, y_shape = work.shapes[node.inputs[0]], work.shapes[node.outputs[0]]
+    params = fields.conv2d_scaled(op, shape, y_shape, work.tensors)
+    x = _whole_pixels("conv2d_scaled", work, node, params)
+    _dense("conv2d_scaled", work, node, params, x, op.conv.has_residual)
+
+
+def _whole_pixels(name: str, work: Lowering, node: Node, params: Params) -> Home:
+    """x, or where no kernel of the op reads it as it lies, a copy at the pixel stride of values in the arena."""
+    x, shape = work.nhwc(node.inputs[0], node), work.shapes[node.inputs[0]]
+    if work.target.fuses(name, {**params, "ldx": x.ld}, x.offset):
+        return x
+    ld = work.target.pixel_stride(shape[1])
+    made = replace(work.buffer(Rows.of(shape).count * ld, ld), image=Rows.image(shape) * ld)
+    work.emit("concat", node, fields.rows(shape, x, made), x, made)
+    return made
 
 
 @lower_op.register

@@ -7,7 +7,7 @@ from torch import Tensor
 from pycnn.ir import Shape
 from pycnn.planning.homes import Home, Rows
 from pycnn.planning.lower import Lowered
-from pycnn.planning.program import Program, addresses
+from pycnn.planning.program import Program
 from pycnn.planning.segments import Segment
 from pycnn.planning.situation import Situation
 
@@ -22,7 +22,7 @@ def observe(
     lowered = program.kept(segment, inputs, now)
     memory = lowered.target.memory(lowered.plan.memory_bytes)
     outputs = lowered.fresh_outputs()
-    lowered.plan.run_in(memory.data_ptr(), addresses(inputs), addresses(outputs))
+    lowered.target.run_in(lowered.plan, memory, inputs, outputs)
     values = {}
     for node in segment.nodes:
         for value in node.outputs:

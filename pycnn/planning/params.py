@@ -15,6 +15,8 @@ from pycnn.ir import (
     Linear,
     Op,
     Pool2d,
+    PooledConv2d,
+    ScaledConv2d,
     Shape,
     TensorTable,
     Upsample,
@@ -108,6 +110,27 @@ def pool2d(op: Pool2d | AdaptivePool2d, x: Shape, y: Shape) -> Params:
     return {**params, **window, **counts}
 
 
+def has_square_windows(op: Pool2d) -> bool:
+    """Which `conv2d_pool` has one size of."""
+    both = op.kernel, op.stride, op.padding
+    return op.dilation == (1, 1) and all(down == across for down, across in both)
+
+
+def conv2d_pool(op: PooledConv2d, x: Shape, y: Shape, tensors: TensorTable) -> Params:
+    """The convolution's, the activation with them, and the pooling's."""
+    pool: Params = {
+        "window": op.pool.kernel[0],
+        "stride": op.pool.stride[0],
+        "pad": op.pool.padding[0],
+    }
+    (between,) = op.conv.infer([x], tensors)
+    return {**conv2d(op.conv, x, between, tensors), **pool, "pooled_h": y[2], "pooled_w": y[3]}
+
+
+def conv2d_scaled(op: ScaledConv2d, x: Shape, y: Shape, tensors: TensorTable) -> Params:
+    return {**conv2d(op.conv, x, y, tensors), "relu": int(op.norm.act.kind == "relu")}
+
+
 def upsample(op: Upsample, x: Shape, y: Shape) -> Params:
     n, c, h, w = x
     fh, fw = op.factors or (0.0, 0.0)
@@ -172,7 +195,7 @@ def layout(shape: Shape, to_nchw: bool, ld: int) -> Params:
 def multiplies(op: str, params: Params) -> float:
     """Multiply-adds of a step, or the floats it moves for those that have none."""
     p = params
-    if op == "conv2d":
+    if op in ("conv2d", "conv2d_pool", "conv2d_scaled"):
         return (
             p["n"]
             * p["oh"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,12 +27,13 @@ from pycnn.ir import (
     run_op,
     run_torch_op,
 )
-from pycnn.planning.cpu import CpuTarget
+from pycnn.planning.call import AddressCall, Call
 from pycnn.planning.formats import formats_of, fresh, readable, strided
+from pycnn.planning.fused import fused
 from pycnn.planning.kept import KeptPlans, packed
 from pycnn.planning.limit import MemoryLimitError, Thrift
 from pycnn.planning.lower import Lowered, lower
-from pycnn.planning.segments import Segment, TorchStep, split
+from pycnn.planning.segments import Item, Segment, TorchStep, split
 from pycnn.planning.situation import Situation, situation
 from pycnn.planning.sketch import Given, sketched
 from pycnn.planning.target import Target
@@ -44,21 +46,6 @@ Values = dict[int, Tensor]
 OnSegment = Callable[[Segment, list[Tensor], "Situation"], Values]
 OnTorch = Callable[[TorchStep, list[Tensor], "Situation"], Values]
 KEPT_SHAPES = 64  # plans kept a segment, within the bytes of planning/kept.py
-
-
-@dataclass(frozen=True)
-class Call:
-    """What a direct call needs: one segment from one tensor to one tensor."""
-
-    lowered: Lowered
-    like: (
-        Tensor  # of the output's shape, dtype and strides: empty_like takes half the time of empty
-    )
-
-    def __call__(self, x: Tensor) -> Tensor:
-        y = torch.empty_like(self.like)
-        self.lowered.plan.run_single(x.data_ptr(), y.data_ptr())
-        return y
 
 
 class Program:
@@ -78,7 +65,7 @@ class Program:
         `memory_limit`: bytes of a call's values and workspaces."""
         self.graph = graph
         self.weights = weights
-        self.target = target
+        self.target = target if memory_limit is None else lambda: target().divisible()
         self._tunes, self._promoted, self._memory_limit = tunes, promoted, memory_limit
         self._tuned: set[Key] = set()
         self._within: dict[Key, None] = {}  # calls whose plans are known to keep within the limit
@@ -98,17 +85,24 @@ class Program:
         if found is None:
             shapes, target = infer_shapes(self.graph, key), self.target()
             items = split(self.graph, shapes, target.dtype, target.without, self._promoted)
-            found = situation(self.graph, key, shapes, items)
+            found = situation(self.graph, key, shapes, [self._fused(i, shapes) for i in items])
             with self._lock:
                 self._situations[key] = found
                 _trim(self._situations, KEPT_SHAPES)
         return found
 
-    def run(self, inputs: Sequence[Tensor]) -> Any:
-        """The model's result for its tensor inputs in graph order. MemoryLimitError before anything runs."""
+    def _fused(self, item: Item, shapes: Shapes) -> Item:
+        target = self.target()
+        if isinstance(item, TorchStep) or not target.fusing:
+            return item
+        return fused(item, shapes, self.graph.tensors, target)
+
+    def run(self, inputs: Sequence[Tensor], replay: bool = True) -> Any:
+        """The model's result for its tensor inputs in graph order. MemoryLimitError before anything runs. `replay`: as
+        for Target.run."""
         if self._memory_limit is not None:
             self._keep_within(inputs)
-        return self.walk(inputs, self._run_segment, self.run_torch)
+        return self.walk(inputs, partial(self._run_segment, replay=replay), self.run_torch)
 
     def walk(
         self,
@@ -157,7 +151,10 @@ class Program:
         with torch.inference_mode(False):
             last = lowered.output_channels_last[0]
             like = fresh(shape, strided(shape, last), x.dtype, x.device)
-        return Call(lowered, like)
+        plan = lowered.plan
+        return (
+            AddressCall(lowered, like, plan) if isinstance(plan, _C.Plan) else Call(lowered, like)
+        )
 
     def lowered(self, segment: Segment, inputs: Sequence[Tensor], now: Situation) -> Lowered:
         """The segment's plan for tensors that `readable` gave."""
@@ -236,28 +233,29 @@ class Program:
         tensors, pool = self.graph.tensors, now.all_kernels
         return Given(segment, now.shapes, nchw, last, tensors, self.weights, target, pool)
 
-    def _run_segment(self, segment: Segment, inputs: list[Tensor], now: Situation) -> Values:
+    def _run_segment(
+        self, segment: Segment, inputs: list[Tensor], now: Situation, replay: bool
+    ) -> Values:
         if self._tunes:
             self._tune(segment, inputs, now)
         lowered = self.lowered(segment, inputs, now)
         outputs = lowered.fresh_outputs()
-        lowered.plan.run(addresses(inputs), addresses(outputs))
+        lowered.target.run(lowered.plan, inputs, outputs, replay)
         return dict(zip(segment.outputs, outputs, strict=True))
 
     def _tune(self, segment: Segment, inputs: list[Tensor], now: Situation) -> None:
         """Have the kernels of the segment's steps measured, once."""
         target = self.target()
         key = _key(segment, inputs, now, target)
-        if key in self._tuned or not isinstance(target, CpuTarget) or target.table is None:
+        if key in self._tuned or target.table is None:
             return
         aside = Program(self.graph, self.weights.without(set()), self.target)
 
         def run(lowered: Lowered) -> list[int]:
-            assert isinstance(lowered.plan, _C.Plan)
             outputs = lowered.fresh_outputs()
-            return lowered.plan.run_timed(addresses(inputs), addresses(outputs))
+            return lowered.target.times(lowered.plan, lowered.steps, lowered.parts, inputs, outputs)
 
-        def variant(of: CpuTarget) -> Lowered:
+        def variant(of: Target) -> Lowered:
             return aside._lower(segment, inputs, now, of)
 
         with self._lock, waiting("measuring kernels") as progress:
@@ -294,11 +292,6 @@ def _run_torch(op: Op, inputs: list[Tensor], tensors: TensorTable) -> list[Tenso
 
 def _stand_in(shape: Shape, channels_last: bool) -> Tensor:
     return torch.empty(shape, memory_format=strided(shape, channels_last))
-
-
-def addresses(tensors: Sequence[Tensor]) -> list[int]:
-    """Where the tensors' memory begins."""
-    return [t.data_ptr() for t in tensors]
 
 
 def _trim(cache: dict[Any, Any], kept: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -14,30 +14,32 @@ from pycnn.ir import Op
 from pycnn.planning.draft import Draft
 from pycnn.planning.formats import readable
 from pycnn.planning.params import Params
+from pycnn.planning.step import Step
+from pycnn.planning.tuned import Table, problem
 
 
 class Plan(Protocol):
-    """What runs a segment. Operands are addresses of tensors' memory."""
+    """What runs a segment, in the hands of the target that built it."""
 
     @property
     def memory_bytes(self) -> int:
         """Of its values and workspace."""
 
-    def run(self, inputs: Sequence[int], outputs: Sequence[int]) -> None:
-        """Fill the outputs."""
 
-    def run_single(self, input: int, output: int) -> None:
-        """Of a plan from one tensor to one."""
-
-    def run_in(self, memory: int, inputs: Sequence[int], outputs: Sequence[int]) -> None:
-        """The same in the caller's memory, where values lie at their offsets afterwards."""
+Tensors = Sequence[Tensor]
 
 
 @dataclass(frozen=True)
 class Target(ABC):
-    """`threads`: of the plan at most. Equal targets choose the same kernels."""
+    """`threads`: of the plan at most. `batch_invariant`: the choice of kernels does not depend on the batch or the
+    threads (what a kernel computes never does). `table`: choices that were measured, where the rule's is not wanted.
+    `variant`: the kernel to take among `candidates`, for measuring. Targets that are equal choose the same kernels from
+    one table."""
 
     threads: int = 1
+    batch_invariant: bool = field(default=False, kw_only=True)
+    table: Table | None = field(default=None, compare=False, kw_only=True)
+    variant: int | None = field(default=None, kw_only=True)
 
     device = torch.device("cpu")
     dtype = torch.float32  # of the elements
@@ -45,6 +47,7 @@ class Target(ABC):
     by_image = True  # whether parts of a plan may run image by image
     prologues = False  # whether 1x1 convolutions take a batch norm or a gate before them
     in_place = True  # whether kernels may write over an operand (planning/in_place.py)
+    fusing = False  # whether one kernel may do several ops of a graph
 
     @property
     def without(self) -> tuple[type[Op], ...]:
@@ -73,10 +76,30 @@ class Target(ABC):
     def complete(self, op: str, params: Params) -> Params:
         """The kernel's parameters with what the target adds to them."""
 
-    @abstractmethod
     def choose(self, op: str, params: Params, offset: int) -> str:
         """Name of the kernel for the problem, x being `offset` elements into its buffer. NotImplementedError: there is
         none."""
+        if self.variant is not None:
+            able = self.candidates(op, params, offset)
+            return able[min(self.variant, len(able) - 1)]
+        if self.table is not None and not self.batch_invariant:
+            found = self.table.find(self.processor, problem(op, params, self.threads))
+            if found and found.kernel in self.candidates(op, params, offset):
+                return found.kernel
+        return self.rule(op, params, offset)
+
+    @abstractmethod
+    def rule(self, op: str, params: Params, offset: int = 0) -> str:
+        """The choice where nothing was measured."""
+
+    @abstractmethod
+    def candidates(self, op: str, params: Params, offset: int = 0) -> Sequence[str]:
+        """The kernels that take the problem, the rule's choice first."""
+
+    @property
+    @abstractmethod
+    def processor(self) -> str:
+        """What measured choices hold for."""
 
     @abstractmethod
     def takes(self, op: str, kernel: str, params: Params, offset: int) -> bool:
@@ -85,6 +108,15 @@ class Target(ABC):
     def alternatives(self, op: str, params: Params) -> Sequence[str]:
         """Kernels that may take the place of the one chosen, best first."""
         return ()
+
+    def divisible(self) -> Target:
+        """The target of plans that may run in parts: it chooses kernels whose bits do not depend on the parts."""
+        return self
+
+    def fuses(self, op: str, params: Params, offset: int) -> bool:
+        """Whether the op, which stands for several of a graph's, has a kernel here for the problem, x being `offset`
+        elements into its buffer."""
+        return False
 
     def workspace_of(self, op: str, kernel: str, params: Params, workers: int) -> int:
         """Bytes that a step needs besides its operands."""
@@ -114,8 +146,36 @@ class Target(ABC):
     def build(self, draft: Draft) -> Plan:
         """The runnable plan."""
 
+    @property
+    def replays(self) -> bool:
+        """Whether a plan's later calls may run by what was recorded of an earlier one."""
+        return False
+
+    def issued(self, plan: Plan) -> str:
+        """How the plan's steps reach the device, in a few words; nothing where that is their own call."""
+        return ""
+
+    @abstractmethod
+    def run(self, plan: Plan, inputs: Tensors, outputs: Tensors, replay: bool = True) -> None:
+        """Fill the outputs; without `replay` step by step, whatever was recorded of them."""
+
+    @abstractmethod
+    def run_in(self, plan: Plan, memory: Tensor, inputs: Tensors, outputs: Tensors) -> None:
+        """The same in the caller's memory, where values lie at their offsets afterwards."""
+
+    @abstractmethod
+    def times(
+        self,
+        plan: Plan,
+        steps: Sequence[Step],
+        parts: Sequence[int],
+        inputs: Tensors,
+        outputs: Tensors,
+    ) -> list[int]:
+        """As `run`, of a plan of these steps: nanoseconds of each. `parts`: as of Lowered."""
+
     def memory(self, size: int) -> Tensor:
-        """At least `size` bytes for `Plan.run_in`, as elements, not initialised."""
+        """At least `size` bytes for `run_in`, as elements, not initialised."""
         align = 64 // self.itemsize
         count = -(-size // self.itemsize) + align
         made = torch.empty(count, dtype=self.dtype, device=self.device)
@@ -124,3 +184,8 @@ class Target(ABC):
     def readable(self, x: Tensor) -> Tensor:
         """x, or a copy whose memory the kernels read as it is."""
         return readable(x)
+
+
+def addresses(tensors: Tensors) -> list[int]:
+    """Where the tensors' memory begins."""
+    return [t.data_ptr() for t in tensors]

@@ -7,11 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from pycnn import _C
-from pycnn.planning.cpu import CpuTarget
 from pycnn.planning.lower import Lowered
-from pycnn.planning.shares import durations, joined, shares_of
 from pycnn.planning.step import Step
+from pycnn.planning.target import Target
 from pycnn.planning.tuned import Table, log, problem
 
 _LEAST, _MOST = 5, 200  # calls of a plan
@@ -32,16 +30,16 @@ class Trial:
 
 
 def tune(
-    lower: Callable[[CpuTarget], Lowered],
+    lower: Callable[[Target], Lowered],
     run: Run,
-    target: CpuTarget,
+    target: Target,
     table: Table,
     progress: Callable[[int, int], None],
 ) -> None:
     """Enter the choice for every step that has a choice and none in the table yet.
 
     Args:
-        lower: the plan for a target. run: calls a plan and tells what its `run_timed` does.
+        lower: the plan for a target. run: calls a plan; nanoseconds of each of its steps.
         progress: told how many of how many calls are done. An interruption leaves the table as it was.
     """
     first = lower(replace(target, variant=0))
@@ -52,7 +50,7 @@ def tune(
     if not places:
         return
     several = [first.steps[at[0]] for at in places.values()]
-    variants = max(len(_of(target, s).candidates(s.op, s.params)) for s in several)
+    variants = max(len(_candidates(s, target)) for s in several)
     plans = [first, *(lower(replace(target, variant=v)) for v in range(1, variants))]
     trials = [Trial(plan, []) for plan in plans if len(plan.steps) == len(first.steps)]
     _measure(trials, run, progress)
@@ -61,7 +59,7 @@ def tune(
         for i, trial in itertools.product(at, trials):
             kernel = trial.lowered.steps[i].kernel
             times.setdefault(kernel, []).extend(call[i] for call in trial.calls)
-        rule = _of(target, step).rule(step.op, step.params)
+        rule = _of(target, step).rule(step.op, step.params, step.x.offset)
         table.add(target.processor, key, _microseconds(times), rule)
     try:
         table.save()
@@ -69,19 +67,22 @@ def tune(
         log.warning("measured kernels are not kept: %s", error)
 
 
-def _of(target: CpuTarget, step: Step) -> CpuTarget:
+def _of(target: Target, step: Step) -> Target:
     """The target a step was chosen for: one worker where it runs image by image."""
     return target if step.images == 1 else replace(target, threads=1)
 
 
-def _is_open(step: Step, target: CpuTarget, table: Table) -> bool:
-    of = _of(target, step)
-    if len(of.candidates(step.op, step.params)) < 2:
+def _candidates(step: Step, target: Target) -> Sequence[str]:
+    return _of(target, step).candidates(step.op, step.params, step.x.offset)
+
+
+def _is_open(step: Step, target: Target, table: Table) -> bool:
+    if len(_candidates(step, target)) < 2:
         return False
-    return table.find(of.processor, _problem(step, target)) is None
+    return table.find(target.processor, _problem(step, target)) is None
 
 
-def _problem(step: Step, target: CpuTarget) -> str:
+def _problem(step: Step, target: Target) -> str:
     return problem(step.op, step.params, _of(target, step).threads)
 
 
@@ -94,16 +95,10 @@ def _measure(trials: Sequence[Trial], run: Run, progress: Callable[[int, int], N
         if done >= _LEAST and time.perf_counter() > stop:
             break
         for trial in trials:
-            trial.calls.append(_step_times(trial.lowered, run(trial.lowered)))
+            trial.calls.append(run(trial.lowered))
         pace = (time.perf_counter() - began) / (done + 1)
         progress(done + 1, max(_LEAST, min(_MOST, done + 1, int(_SECONDS / pace))))
     progress(1, 1)
-
-
-def _step_times(lowered: Lowered, times: Sequence[int]) -> list[int]:
-    assert isinstance(lowered.plan, _C.Plan)
-    shares = list(joined(shares_of(times, lowered.plan.workers), lowered.parts, 0))
-    return durations(shares, [step.images > 1 for step in lowered.steps])
 
 
 def _microseconds(times: dict[str, list[int]]) -> dict[str, float]:

@@ -20,6 +20,9 @@ from pycnn.ir import (
     MatMul,
     Node,
     Norm,
+    Op,
+    PooledConv2d,
+    ScaledConv2d,
     Source,
     TensorTable,
     TimestepEmbedding,
@@ -44,7 +47,7 @@ def _key(node: Node, op: str, kernel: str, params: Params) -> Key:
 
 def _taps(node: Node, params: Params) -> Taps:
     """What planning/params.py kept of a convolution's window, or the pixels of an operand that does not repeat them."""
-    op = node.op
+    op = _layer(node)
     if isinstance(op, Arith) and params.get("bp"):
         return (int(params["pixels"]),)
     if not isinstance(op, Conv2d) or "kh" not in params:
@@ -52,6 +55,18 @@ def _taps(node: Node, params: Params) -> Taps:
     pads = zip(("ph", "pw"), op.padding[:2], op.dilation, strict=True)
     first = [(pad - int(params[name])) // step for name, pad, step in pads]
     return (*first, int(params["kh"]), int(params["kw"]))
+
+
+def _layer(node: Node) -> Op:
+    """The op with the weights."""
+    return node.op.conv if isinstance(node.op, (PooledConv2d, ScaledConv2d)) else node.op
+
+
+def _norm_before(node: Node) -> BatchNorm | None:
+    """What a convolution applies to its input."""
+    if isinstance(node.op, ScaledConv2d):
+        return node.op.norm
+    return node.op.prologue if isinstance(node.op, Conv2d) else None
 
 
 class Weights:
@@ -106,7 +121,7 @@ class Weights:
         return sum(packed.weight.nbytes for _, packed in self._packed.values())
 
     def _pack(self, node: Node, name: str, kernel: str, params: Params) -> Packed:
-        op, target = node.op, self._target
+        op, target = _layer(node), self._target
         bias: Tensor | None
         if isinstance(op, Arith):
             assert isinstance(op.other, Source)
@@ -129,8 +144,8 @@ class Weights:
         if isinstance(op, Conv2d) and (taps := _taps(node, params)):
             y, x, kh, kw = taps
             weight = weight[:, :, y : y + kh, x : x + kw]
-        if isinstance(op, Conv2d) and op.prologue is not None:
-            scale, shift = _scale_shift(op.prologue.norm, self._tensors)
+        if (norm := _norm_before(node)) is not None:
+            scale, shift = _scale_shift(norm.norm, self._tensors)
             weight = torch.cat([weight.detach().float().flatten(), scale.flatten(), shift])
         packed = target.pack(name, kernel, params, weight.detach().contiguous())
         return Packed(packed, None if bias is None else target.bias(bias.detach()))

@@ -14,11 +14,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from pycnn import _C
 from pycnn.ir import Node
 from pycnn.planning.lower import Lowered
-from pycnn.planning.program import Program, Values, addresses
+from pycnn.planning.program import Program, Values
 from pycnn.planning.segments import Segment, TorchStep
 from pycnn.planning.shares import Share, joined, shares_of
 from pycnn.planning.situation import Situation
 from pycnn.planning.step import Step
+from pycnn.planning.target import addresses
 from pycnn.work import Work, work_of, work_of_torch
 
 LEAST, MOST = 5, 1000  # rounds
@@ -93,7 +94,7 @@ def slots(program: Program, inputs: list[Tensor]) -> tuple[list[Slot], int]:
         for step in lowered.steps:
             found.append(Slot(step.node, step, work_of(step, now.shapes), lowered.workers))
         outputs = lowered.fresh_outputs()
-        lowered.plan.run(addresses(given), addresses(outputs))
+        lowered.target.run(lowered.plan, given, outputs)
         return dict(zip(segment.outputs, outputs, strict=True))
 
     def on_torch(step: TorchStep, given: list[Tensor], now: Situation) -> Values:

@@ -124,9 +124,10 @@ def run(
     seed: int = 1,
     drop: str = "",
     skip: int = 0,
+    third: Guarded | None = None,
 ) -> list[str]:
-    """One launch; the barriers it passed. The kernel sees x from element `skip` on, y, residual and what belongs to it,
-    no more."""
+    """One launch; the barriers it passed. The kernel sees x from element `skip` on, y, residual, `third` where weights
+    would be, and what belongs to it, no more."""
     module = kernels()
     packed = torch.zeros(module.packed_bytes(op, kernel, params) + 16, dtype=torch.uint8)
     start = -packed.data_ptr() % 16
@@ -138,13 +139,14 @@ def run(
     if ON_HOST:
         module.configure(seed, drop)
         module.forbid_all()
-        for tensor in (x, y, residual):
+        for tensor in (x, y, residual, third):
             if tensor is not None:
                 tensor.allow(module)
         module.allow(packed.data_ptr() + start, packed.numel() - 16, False)
         if bias is not None:
             module.allow(bias.data_ptr(), bias.numel() * 4, False)
     w = 0 if weight is None else packed.data_ptr() + start
+    w = w if third is None else third.pointer
     r, b = 0 if residual is None else residual.pointer, 0 if bias is None else bias.data_ptr()
     first = x.pointer + skip * x.memory.element_size()
     module.run(op, kernel, params, first, r, w, b, y.pointer, 0)

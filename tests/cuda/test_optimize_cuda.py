@@ -80,6 +80,18 @@ def test_calls_sizes_and_weights(dtype: torch.dtype) -> None:
     assert close(fast(x.float()), x.float(), model)
 
 
+@torch.no_grad()
+def test_an_input_off_16_bytes_after_one_that_is_not() -> None:
+    """The same shape and strides: a call of a known shape looks at the address too."""
+    model = settle(nn.Conv2d(8, 8, 1)).to(DEVICE, torch.bfloat16)
+    fast, whole = pycnn.optimize(model), randn(1, 6, 6, 9).bfloat16()
+    x = whole.flatten()[1 : 1 + 288].view(1, 6, 6, 8).permute(0, 3, 1, 2)
+    aligned = x.clone(memory_format=torch.preserve_format)
+    first, second = fast(aligned), fast(aligned)
+    assert x.data_ptr() % 16 != 0 and x.stride() == aligned.stride()
+    assert torch.equal(first, second) and torch.equal(fast(x), first)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @torch.no_grad()
 def test_a_model_of_fp32_runs_in_another_dtype(dtype: torch.dtype) -> None:

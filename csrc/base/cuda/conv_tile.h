@@ -69,12 +69,19 @@ struct ConvSource {
 #pragma unroll
     for (int pass = 0; pass < Tile::kPassesA; ++pass) {
       const int pixel = first_pixel + thread() / kRowPieces + pass * Tile::kRowsAPass;
-      const int ox = pixel % a.ow, oy = pixel / a.ow % a.oh;
-      const int64_t n = pixel / a.ow / a.oh;
-      iy[pass] = pixel < a.pixels ? oy * a.sh - a.ph : -(1 << 30);
-      ix[pass] = ox * a.sw - a.pw;
-      offset[pass] = ((n * a.h + oy * a.sh - a.ph) * a.width + ix[pass]) * a.ldx + channel;
+      window(a, pass, pixel / a.ow / a.oh, pixel / a.ow % a.oh, pixel % a.ow, pixel < a.pixels, channel);
     }
+    begin(a);
+  }
+
+  // The row of pass `pass` is the window of output (n, oy, ox), or where that is not `there`, of none.
+  PYCNN_DEVICE void window(const ConvArgs& a, int pass, int64_t n, int oy, int ox, bool there, int channel) {
+    iy[pass] = there ? oy * a.sh - a.ph : -(1 << 30);
+    ix[pass] = ox * a.sw - a.pw;
+    offset[pass] = ((n * a.h + oy * a.sh - a.ph) * a.width + ix[pass]) * a.ldx + channel;
+  }
+
+  PYCNN_DEVICE void begin(const ConvArgs& a) {
     first = thread() % kRowPieces * kElements;
     carry(a);
   }
@@ -162,6 +169,28 @@ PYCNN_DEVICE int64_t conv_target(const ConvArgs& a, int64_t pixel) {
   return (static_cast<int64_t>(image) * a.to_h + oy * a.to_sh + a.to_y) * a.to_w + ox * a.to_sw + a.to_x;
 }
 
+// 16 rows of a warp's sums into its own shared memory, and a piece of one of them out of it: neighbours of a row, which
+// the sums' owners hold two of each, go to one thread.
+template <class Tile>
+PYCNN_DEVICE void turn_sums(const float (&acc)[Tile::kWarpN / 8][4], float* rows) {
+  const int lane = thread() % 32;
+#pragma unroll
+  for (int j = 0; j < Tile::kWarpN / 8; ++j)
+#pragma unroll
+    for (int v = 0; v < 4; ++v)
+      shared_store(rows + (lane / 4 + v / 2 * 8) * Tile::kTurnLd + j * 8 + lane % 4 * 2 + v % 2, acc[j][v]);
+}
+
+template <class Tile, int kCount>
+PYCNN_DEVICE void turned_piece(const float* rows, int row, int first, float (&v)[kCount]) {
+#pragma unroll
+  for (int e = 0; e < kCount; e += 4) {
+    const Vec16 quarter = shared_load16(rows + row * Tile::kTurnLd + first + e);
+#pragma unroll
+    for (int f = 0; f < 4; ++f) v[e + f] = bits_float(quarter.word[f]);
+  }
+}
+
 // The sums of one warp, whose first is (first_pixel, first_channel); `turn` is the warp's own shared memory.
 template <class Tile>
 PYCNN_DEVICE void conv_epilogue(const ConvArgs& a, const float (&acc)[Tile::kWarpM / 16][Tile::kWarpN / 8][4],
@@ -173,11 +202,7 @@ PYCNN_DEVICE void conv_epilogue(const ConvArgs& a, const float (&acc)[Tile::kWar
 #pragma unroll
   for (int i = 0; i < Tile::kWarpM / 16; ++i) {
     if (i > 0) sync_warp();
-#pragma unroll
-    for (int j = 0; j < Tile::kWarpN / 8; ++j)
-#pragma unroll
-      for (int v = 0; v < 4; ++v)
-        shared_store(rows + (lane / 4 + v / 2 * 8) * Tile::kTurnLd + j * 8 + lane % 4 * 2 + v % 2, acc[i][j][v]);
+    turn_sums<Tile>(acc[i], rows);
     sync_warp();
 #pragma unroll
     for (int item = lane; item < 16 * kPieces; item += 32) {
@@ -187,12 +212,7 @@ PYCNN_DEVICE void conv_epilogue(const ConvArgs& a, const float (&acc)[Tile::kWar
       if (pixel >= a.pixels || count <= 0) continue;
       const int64_t target = conv_target<Tile>(a, pixel);
       float v[kElements], r[kElements];
-#pragma unroll
-      for (int e = 0; e < kElements; e += 4) {
-        const Vec16 quarter = shared_load16(rows + item / kPieces * Tile::kTurnLd + item % kPieces * kElements + e);
-#pragma unroll
-        for (int f = 0; f < 4; ++f) v[e + f] = bits_float(quarter.word[f]);
-      }
+      turned_piece<Tile>(rows, item / kPieces, item % kPieces * kElements, v);
       if (a.bias)
 #pragma unroll
         for (int e = 0; e < kElements; ++e)
@@ -209,6 +229,49 @@ PYCNN_DEVICE void conv_epilogue(const ConvArgs& a, const float (&acc)[Tile::kWar
   }
 }
 
+// The sums of each warp's part of a block's tile over `tiles` tiles of the reduction; then all of shared memory is free.
+// fetch_tile(stage, tile): starts the copies of rows of A, and of those of B behind them, tile after tile.
+// arrived(stage, tile): what this thread copied is there, and nobody else has seen it.
+template <class Tile, class FetchTile, class Arrived>
+PYCNN_DEVICE void tile_sums(int tiles, const FetchTile& fetch_tile, const Arrived& arrived,
+                            float (&acc)[Tile::kWarpM / 16][Tile::kWarpN / 8][4]) {
+  const int warp = thread() / 32;
+  const int warp_row = warp / Tile::kWarpsN * Tile::kWarpM, warp_column = warp % Tile::kWarpsN * Tile::kWarpN;
+
+  // Tile t lives in stage t % kStages; kStages - 1 tiles fly ahead of the one that is multiplied.
+  const auto fetch = [&](int tile) {
+    if (tile < tiles) fetch_tile(shared() + tile % Tile::kStages * Tile::kStageBytes, tile);
+    cp_async_commit();
+  };
+#pragma unroll
+  for (int tile = 0; tile < Tile::kStages - 1; ++tile) fetch(tile);
+  for (int tile = 0; tile < tiles; ++tile) {
+    cp_async_wait<Tile::kStages - 2>();
+    arrived(shared() + tile % Tile::kStages * Tile::kStageBytes, tile);
+    sync();  // everyone's copies of this tile have landed, and the stage fetched next has been read by all
+    fetch(tile + Tile::kStages - 1);
+    const char* stage = shared() + tile % Tile::kStages * Tile::kStageBytes;
+    multiply_rows<Tile::kMath, Tile::kWarpM, Tile::kWarpN>(acc, stage, warp_row, stage + Tile::kBlockM * kRowBytes,
+                                                           warp_column);
+  }
+  sync();
+}
+
+struct AsItArrived {
+  PYCNN_DEVICE void operator()(char*, int) const {}
+};
+
+template <class Tile>
+PYCNN_DEVICE void conv_sums(const ConvArgs& a, ConvSource<Tile>& source, int first_channel, int group,
+                            float (&acc)[Tile::kWarpM / 16][Tile::kWarpN / 8][4]) {
+  const auto fetch_tile = [&](char* stage, int tile) {
+    source.fetch(a, stage);
+    fetch_weights<Tile>(a, first_channel, group, tile, stage + Tile::kBlockM * kRowBytes);
+    source.advance(a);
+  };
+  tile_sums<Tile>(a.tiles, fetch_tile, AsItArrived{}, acc);
+}
+
 template <class Tile>
 PYCNN_GLOBAL(Tile::kThreads)
 conv_tile(ConvArgs a) {
@@ -219,28 +282,7 @@ conv_tile(ConvArgs a) {
   ConvSource<Tile> source;
   source.start(a, first_pixel, group * a.c);
   float acc[Tile::kWarpM / 16][Tile::kWarpN / 8][4] = {};
-
-  // Tile t lives in stage t % kStages; kStages - 1 tiles fly ahead of the one that is multiplied.
-  const auto fetch = [&](int tile) {
-    if (tile < a.tiles) {
-      char* stage = shared() + tile % Tile::kStages * Tile::kStageBytes;
-      source.fetch(a, stage);
-      fetch_weights<Tile>(a, first_channel, group, tile, stage + Tile::kBlockM * kRowBytes);
-      source.advance(a);
-    }
-    cp_async_commit();
-  };
-#pragma unroll
-  for (int tile = 0; tile < Tile::kStages - 1; ++tile) fetch(tile);
-  for (int tile = 0; tile < a.tiles; ++tile) {
-    cp_async_wait<Tile::kStages - 2>();
-    sync();  // everyone's copies of this tile have landed, and the stage fetched next has been read by all
-    fetch(tile + Tile::kStages - 1);
-    const char* stage = shared() + tile % Tile::kStages * Tile::kStageBytes;
-    multiply_rows<Tile::kMath, Tile::kWarpM, Tile::kWarpN>(acc, stage, warp_row, stage + Tile::kBlockM * kRowBytes,
-                                                           warp_column);
-  }
-  sync();
+  conv_sums<Tile>(a, source, first_channel, group, acc);
   conv_epilogue<Tile>(a, acc, shared() + warp * 16 * Tile::kTurnLd * 4, first_pixel + warp_row,
                       first_channel + warp_column);
 }

@@ -57,18 +57,30 @@ py::object choose(const std::string& name, const std::string& dtype, bool tf32, 
   return found ? py::object(py::str(found->name)) : py::none();
 }
 
+py::list candidates(const std::string& name, const std::string& dtype, bool tf32, bool aligned,
+                    const py::dict& values) {
+  const Op& op = find_op(name);
+  const auto params = read_params(op, values);
+  py::list out;
+  for (const AnyKernel& kernel : op.kernels)
+    if (fits(kernel, read_dtype(dtype), tf32, aligned) && kernel.why_not(kernel.kernel, params.get()) == nullptr)
+      out.append(kernel.name);
+  return out;
+}
+
 void add_step(Plan& plan, const std::string& op, const std::string& kernel, const py::dict& values, const SlotTuple& x,
               const SlotTuple& residual, const SlotTuple& w, const SlotTuple& bias, const SlotTuple& y) {
   plan.add(op, kernel, read_params(find_op(op), values),
            {read_slot(x), read_slot(residual), read_slot(w), read_slot(bias), read_slot(y)});
 }
 
-void run_plan(const Plan& plan, uintptr_t arena, const Addresses& inputs, const Addresses& outputs, uintptr_t stream) {
+void run_plan(const Plan& plan, uintptr_t arena, const Addresses& inputs, const Addresses& outputs, uintptr_t stream,
+              size_t begin, size_t end) {
   if (static_cast<int>(inputs.size()) != plan.inputs() || static_cast<int>(outputs.size()) != plan.outputs())
     throw py::value_error("Plan.run: expected " + std::to_string(plan.inputs()) + " inputs and " +
                           std::to_string(plan.outputs()) + " outputs");
   const py::gil_scoped_release release;
-  plan.run(address<void>(arena), inputs.data(), outputs.data(), address<void>(stream));
+  plan.run(address<void>(arena), inputs.data(), outputs.data(), address<void>(stream), begin, end);
 }
 
 void bind_plan(py::module_& m) {
@@ -76,7 +88,8 @@ void bind_plan(py::module_& m) {
       .def(py::init<int64_t, int, int>(), py::arg("arena_bytes"), py::arg("n_inputs"), py::arg("n_outputs"))
       .def("add", &add_step, py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("x"), py::arg("residual"),
            py::arg("w"), py::arg("bias"), py::arg("y"))
-      .def("run", &run_plan, py::arg("arena"), py::arg("inputs"), py::arg("outputs"), py::arg("stream"))
+      .def("run", &run_plan, py::arg("arena"), py::arg("inputs"), py::arg("outputs"), py::arg("stream"),
+           py::arg("begin") = 0, py::arg("end") = SIZE_MAX)
       .def_property_readonly("arena_bytes", &Plan::arena_bytes)
       .def("__len__", &Plan::steps);
 }
@@ -104,6 +117,8 @@ void bind_kernels(py::module_& m) {
         b.kernel.pack(b.kernel.kernel, b.params.get(), address<float>(w), address<void>(out));
       },
       py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("w"), py::arg("out"));
+  m.def("candidates", &candidates, py::arg("op"), py::arg("dtype"), py::arg("tf32"), py::arg("aligned"),
+        py::arg("params"));
   m.def("choose", &choose, py::arg("op"), py::arg("dtype"), py::arg("tf32"), py::arg("aligned"), py::arg("params"));
   m.def("run", &run_kernel, py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("x"), py::arg("residual"),
         py::arg("w"), py::arg("bias"), py::arg("y"), py::arg("stream"));

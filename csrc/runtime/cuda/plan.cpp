@@ -32,7 +32,8 @@ void Plan::add(const std::string& op, const std::string& kernel, std::shared_ptr
   steps_.push_back(std::move(step));
 }
 
-void Plan::run(void* arena, const uintptr_t* inputs, const uintptr_t* outputs, Stream stream) const {
+void Plan::run(void* arena, const uintptr_t* inputs, const uintptr_t* outputs, Stream stream, size_t begin,
+               size_t end) const {
   const auto resolve = [&](const Slot& slot) -> void* {
     switch (slot.kind) {
       case Slot::kArena:
@@ -47,7 +48,7 @@ void Plan::run(void* arena, const uintptr_t* inputs, const uintptr_t* outputs, S
         return nullptr;
     }
   };
-  for (size_t i = 0; i < steps_.size(); ++i) {
+  for (size_t i = begin; i < end && i < steps_.size(); ++i) {
     const Step& step = steps_[i];
     const Slot(&s)[5] = step.slots;
     const Ptrs ptrs{resolve(s[0]), resolve(s[1]), resolve(s[2]), static_cast<const float*>(resolve(s[3])),

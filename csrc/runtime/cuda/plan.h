@@ -17,9 +17,11 @@ class Plan {
   // Slots: x, residual, w, bias, y; their strides between images and workers are for the CPU's sections. Throws std::invalid_argument when the kernel refuses or a slot is out of range.
   void add(const std::string& op, const std::string& kernel, std::shared_ptr<void> params, const Slot (&slots)[5]);
 
-  // Puts every launch on `stream` of the current device and returns; arena: arena_bytes() of its memory, which must stay
-  // until the stream is through. Throws std::runtime_error naming the step that could not be launched.
-  void run(void* arena, const uintptr_t* inputs, const uintptr_t* outputs, Stream stream) const;
+  // Puts the launches of steps begin <= i < end on `stream` of the current device and returns; arena: arena_bytes() of its
+  // memory, which must stay until the stream is through. Throws std::runtime_error naming the step that could not be
+  // launched.
+  void run(void* arena, const uintptr_t* inputs, const uintptr_t* outputs, Stream stream, size_t begin,
+           size_t end) const;
 
   int inputs() const { return inputs_; }
   int outputs() const { return outputs_; }

@@ -4,6 +4,8 @@
 #include "ops/arith/cuda.h"
 #include "ops/concat/cuda.h"
 #include "ops/conv2d/cuda.h"
+#include "ops/conv2d/cuda_pool.h"
+#include "ops/conv2d/cuda_scaled.h"
 #include "ops/conv_transpose2d/cuda.h"
 #include "ops/elementwise/cuda.h"
 #include "ops/global_pool/cuda.h"
@@ -11,6 +13,7 @@
 #include "ops/layer_norm/cuda.h"
 #include "ops/layout/cuda.h"
 #include "ops/local_response_norm/cuda.h"
+#include "ops/matmul/cuda.h"
 #include "ops/pool2d/cuda.h"
 #include "ops/rearrange/cuda.h"
 #include "ops/softmax/cuda.h"
@@ -61,7 +64,10 @@ const std::vector<Op>& op_table() {
       describe("conv2d", conv2d_depthwise3x3(), conv2d_depthwise3x3s2(), conv2d_depthwise5x5(), conv2d_depthwise5x5s2(),
                conv2d_depthwise7x7(), conv2d_depthwise7x7s2(), conv2d_depthwise(), conv2d_bf16(), conv2d_f16(),
                conv2d_tf32(), conv2d_f32(), conv2d_wgmma_bf16(), conv2d_wgmma_f16()),
+      describe("conv2d_pool", conv2d_pool()),
+      describe("conv2d_scaled", conv2d_scaled()),
       describe("conv_transpose2d", conv_transpose2d_phases()),
+      describe("matmul", matmul_tiles()),
       describe("pool2d", pool2d_window()),
       describe("global_pool", global_pool_mean()),
       describe("add_act", add_act_pieces()),
@@ -91,11 +97,15 @@ const AnyKernel& find_kernel(const Op& op, const std::string& name) {
   throw std::invalid_argument(std::string(op.name) + ": no CUDA kernel named '" + name + "'");
 }
 
+bool fits(const AnyKernel& kernel, Dtype dtype, bool tf32, bool aligned) {
+  return kernel.dtype == dtype && (tf32 || !kernel.tf32) && (aligned || !kernel.aligned);
+}
+
 const AnyKernel* choose_kernel(const Op& op, Dtype dtype, bool tf32, bool aligned, const void* params) {
   const AnyKernel* best = nullptr;
   double least = -1;
   for (const AnyKernel& kernel : op.kernels) {
-    if (kernel.dtype != dtype || (kernel.tf32 && !tf32) || (kernel.aligned && !aligned)) continue;
+    if (!fits(kernel, dtype, tf32, aligned)) continue;
     const double cost = kernel.cost(kernel.kernel, params);
     if (best != nullptr && (least < 0 || cost < 0 || cost >= least)) continue;
     if (kernel.why_not(kernel.kernel, params) == nullptr) best = &kernel, least = cost;

@@ -29,6 +29,8 @@ const std::vector<Op>& op_table();
 // std::invalid_argument: no such op, no such kernel.
 const Op& find_op(const std::string& name);
 const AnyKernel& find_kernel(const Op& op, const std::string& name);
+// Whether the kernel is for elements of `dtype`, as `choose_kernel` has it.
+bool fits(const AnyKernel& kernel, Dtype dtype, bool tf32, bool aligned);
 // The first kernel for elements of `dtype` that takes the problem, or a later one that costs less where both have a cost;
 // null: none does. tf32: whether products of fp32 may be rounded to it. aligned: whether x
 // starts on a multiple of 16 bytes.
