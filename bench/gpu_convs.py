@@ -19,6 +19,7 @@ from bench.layers import Problem
 from bench.shapes import FOLDER, Layer, read
 from pycnn.ops import ACTS, apply_act
 from pycnn.planning.cuda import CudaTarget
+from pycnn.planning.cuda_device import stream, synchronize
 
 SWITCH = "PYCNN_CUDA_WGMMA"
 NETWORKS = ("resnet50", "vgg16", "densenet121")
@@ -109,7 +110,7 @@ class Convolution:
         ]
 
         def call(packed: Tensor = packed) -> None:  # which must live as long as the call
-            target.kernels.run("conv2d", kernel, self.params, *addresses, target.stream())
+            target.kernels.run("conv2d", kernel, self.params, *addresses, stream(target.device))
 
         return call
 
@@ -135,7 +136,7 @@ def on_layer(target: CudaTarget, layer: Layer, batch: int, clock: Clock) -> dict
             problem.y.fill_(torch.nan)
             call = problem.launch(kernel)
             call()
-            target.synchronize()
+            synchronize(target.device)
             wrong = int((~((problem.result().float() - expected).abs() <= slack)).sum())
             if wrong:
                 found["failures"].append(

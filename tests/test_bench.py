@@ -236,7 +236,7 @@ def test_coverage_tells_what_fell_back_and_what_failed(tmp_path, capsys):
     assert not missing.agrees and "no_such_network" in missing.failure
     assert coverage.try_network(coverage.Network("torchvision", "alexnet"), most=30) is None
     text = coverage.write(found, 30, tmp_path / "coverage.md").read_text()
-    assert "**3 networks: 2 agree" in text and "| `conv2d` | 1 | 24 |" in text
+    assert "**3 networks: 2 agree" in text and "| `conv2d` | 1 | 8 |" in text
     assert "failed: RuntimeError: Unknown model" in text
     assert command.main(["coverage", "resnet1?", "--processes", "1", "--most", "12"]) == 0
     assert capsys.readouterr().out.startswith("resnet18: ")

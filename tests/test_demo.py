@@ -59,7 +59,7 @@ def test_every_engine_ran_every_workload_exactly(result):
 
 def test_record_is_json_and_the_plot_a_png(result):
     record = json.loads(json.dumps(result.record()))
-    assert record["timings"][0]["workload"] == {"model": "lenet_like", "batch": 1}
+    assert record["timings"][0]["workload"] == {"model": "lenet_like", "batch": 1, "size": None}
     assert record["plot"] == str(result.plot)
     assert result.plot.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     assert [p.name for p in result.plot.parent.iterdir()] == ["demo.png"]
