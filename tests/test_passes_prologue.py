@@ -45,6 +45,19 @@ def test_a_batch_norm_and_its_relu() -> None:
     assert conv.prologue.act == ir.Act("relu")
 
 
+def test_sizes_of_what_is_no_longer_made_are_those_of_the_map() -> None:
+    def forward(self: Fn, x: Tensor) -> Tensor:
+        y = x * self.down(F.adaptive_avg_pool2d(x, 1))
+        n, _, h, w = y.shape
+        z = self.conv(y).reshape(n, 3, 4, h, w).transpose(1, 2)
+        return z.reshape(n, 12, h, w)
+
+    graph = fused(
+        Fn(forward, down=nn.Conv2d(16, 16, 1), conv=nn.Conv2d(16, 12, 1)), X, (3, 16, 4, 9)
+    )
+    assert any(getattr(n.op, "has_gate", False) for n in graph.nodes)
+
+
 def test_a_gate_behind_the_residual() -> None:
     model = Fn(lambda self, x: x + gated(self, x), **squeeze_excite(conv=nn.Conv2d(16, 16, 1)))
     graph = fused(model, X, (3, 16, 2, 2))

@@ -285,6 +285,6 @@ def test_a_wrong_result_shows_as_an_error_and_a_wrong_shape_fails():
 @pytest.mark.slow
 def test_torch_compile_computes_the_network():
     with rounds._expected(LENET) as expected, process.Worker("torch.compile", 1) as worker:
-        built = worker.ask("build", model=LENET.model, batch=1, expected=str(expected))
+        built = worker.ask("build", workload=asdict(LENET), expected=str(expected))
         assert worker.ask("end")["second_shape_s"] is None
     assert 0 < built["error"] <= 1e-5

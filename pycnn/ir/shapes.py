@@ -26,16 +26,19 @@ def infer_shapes(graph: Graph, input_shapes: Sequence[Shape]) -> dict[int, Shape
     """
     metas = Metas(graph)
     shapes = metas.shapes
-    for value, shape in zip(graph.inputs, input_shapes, strict=True):
-        metas.set(value, tuple(shape))
     kept_for: dict[int, list[int]] = {}
     for removed, kept in graph.same_shape.items():
         kept_for.setdefault(kept, []).append(removed)
+
+    def known(values: Sequence[int]) -> None:
+        shapes.update((gone, shapes[v]) for v in values for gone in kept_for.get(v, ()))
+
+    for value, shape in zip(graph.inputs, input_shapes, strict=True):
+        metas.set(value, tuple(shape))
+    known(graph.inputs)
     for node in graph.nodes:
         _infer_node(graph, node, metas)
-        for value in node.outputs:
-            for removed in kept_for.get(value, ()):
-                shapes[removed] = shapes[value]
+        known(node.outputs)
     failed = next((guard for guard in graph.guards if not guard.holds(shapes)), None)
     if failed is not None:
         raise ShapeError(
