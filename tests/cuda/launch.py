@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -154,3 +155,15 @@ def run(
         return list(module.sites())
     torch.cuda.synchronize()
     return []
+
+
+@dataclass
+class Ran:
+    y: Guarded
+    expected: Tensor
+    bound: Tensor
+    sites: list[str]
+
+    def wrong(self) -> int:
+        """Results further from fp64 than roundings explain, NaN among them."""
+        return int((~((self.y.view.double() - self.expected).abs() <= self.bound)).sum())

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 import torch.nn.functional as F
-from launch import DTYPES, Guarded, kernels, on_host, run
+from launch import DTYPES, Guarded, Ran, kernels, on_host, run
 from torch import Tensor
 
 from pycnn import ops
@@ -55,18 +55,6 @@ def arithmetic(kernel: str) -> str:
 def rows(maps: Tensor) -> Tensor:
     """[n, c, h, w] as one row a pixel."""
     return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])
-
-
-@dataclass
-class Ran:
-    y: Guarded
-    expected: Tensor
-    bound: Tensor
-    sites: list[str]
-
-    def wrong(self) -> int:
-        """Results further from fp64 than roundings explain, NaN among them."""
-        return int((~((self.y.view.double() - self.expected).abs() <= self.bound)).sum())
 
 
 def launch(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 import torch.nn.functional as F
-from launch import DTYPES, Guarded, kernels, on_host, run
+from launch import DTYPES, Guarded, Ran, kernels, on_host, run
 from test_conv2d_cuda import PRODUCT, SUM, UNIT, arithmetic, rows
 from torch import Tensor
 
@@ -41,17 +41,6 @@ class Stem:
 
 ALL = [(name, dtype) for name, dtype, _ in kernels().kernels("conv2d_pool", {})]
 ROW = [(name, dtype) for name, dtype in ALL if "row" in name]
-
-
-@dataclass
-class Ran:
-    y: Guarded
-    expected: Tensor
-    bound: Tensor
-    sites: list[str]
-
-    def wrong(self) -> int:
-        return int((~((self.y.view.double() - self.expected).abs() <= self.bound)).sum())
 
 
 def problem(stem: Stem, ldx: int, shape: torch.Size) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from launch import DEVICE, DTYPES, Guarded, kernels, on_host, run
+from launch import DEVICE, DTYPES, Guarded, Ran, kernels, on_host, run
 from test_conv2d_cuda import PRODUCT, SUM, UNIT, arithmetic, rows
 from test_optimize_cuda import as_on_cuda  # noqa: F401  (a fixture)
 from test_own_op_cuda import last, taken  # noqa: F401  (a fixture)
@@ -38,17 +38,6 @@ class Scaled:
     relu: bool = True
     act: str = "relu"
     extras: bool = True
-
-
-@dataclass
-class Ran:
-    y: Guarded
-    expected: Tensor
-    bound: Tensor
-    sites: list[str]
-
-    def wrong(self) -> int:
-        return int((~((self.y.view.double() - self.expected).abs() <= self.bound)).sum())
 
 
 def launch(s: Scaled, kernel: str, dtype: str, seed: int = 1, drop: str = "") -> Ran:

@@ -112,37 +112,21 @@ struct ConvSource {
       bool inside = in_window && y >= 0 && y < a.h;
       const T* from = x + (offset[pass] + tap);
       if constexpr (Tile::kGather == Gather::kRow) {
-        fetch_elements(from, to, inside ? -ix[pass] * a.c - first : kElements,
-                       min_of(count, (a.width - ix[pass]) * a.c - first));
+        shared_store16(to, gather_piece(from, 1, inside ? -ix[pass] * a.c - first : kElements,
+                                        min_of(count, (a.width - ix[pass]) * a.c - first)));
       } else {
         const int xx = ix[pass] + j * a.dw;
         inside = inside && xx >= 0 && xx < a.width;
         if constexpr (Tile::kGather == Gather::kPieces) {
           cp_async16(to, inside ? from : x, inside ? count * static_cast<int>(sizeof(T)) : 0);
         } else {
-          fetch_elements(from, to, 0, inside ? count : 0);
+          shared_store16(to, gather_piece(from, 1, 0, inside ? count : 0));
         }
       }
     }
   }
 
   PYCNN_DEVICE static int min_of(int a, int b) { return a < b ? a : b; }
-
-  // Elements begin <= e < end of the piece, zeros elsewhere.
-  PYCNN_DEVICE static void fetch_elements(const T* from, char* to, int begin, int end) {
-    Vec16 piece{};
-#pragma unroll
-    for (int e = 0; e < kElements; ++e) {
-      if (e < begin || e >= end) continue;
-      const T v = load(from + e);
-      if constexpr (sizeof(T) == 4) {
-        piece.word[e] = float_bits(v);
-      } else {
-        piece.word[e / 2] |= static_cast<uint32_t>(v.bits) << e % 2 * 16;
-      }
-    }
-    shared_store16(to, piece);
-  }
 };
 
 // Rows of weights are whole tiles: only the channel can be past the end.

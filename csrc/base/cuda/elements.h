@@ -58,6 +58,23 @@ PYCNN_DEVICE void store_piece(T* p, int count, bool whole, const float (&v)[kPie
     if (i < count) store(p + i, from_float<T>(v[i]));
 }
 
+// A piece of elements `step` apart, those with begin <= e < end, zeros elsewhere.
+template <class T>
+PYCNN_DEVICE Vec16 gather_piece(const T* from, int64_t step, int begin, int end) {
+  Vec16 piece{};
+#pragma unroll
+  for (int e = 0; e < kPiece<T>; ++e) {
+    if (e < begin || e >= end) continue;
+    const T v = load(from + e * step);
+    if constexpr (sizeof(T) == 4) {
+      piece.word[e] = float_bits(v);
+    } else {
+      piece.word[e / 2] |= static_cast<uint32_t>(v.bits) << e % 2 * 16;
+    }
+  }
+  return piece;
+}
+
 PYCNN_DEVICE float clamp6(float v) { return v < 0 ? 0.0f : v > 6 ? 6.0f : v; }
 PYCNN_DEVICE float sigmoid(float v) { return reciprocal(1 + expf(-v)); }
 

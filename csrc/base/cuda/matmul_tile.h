@@ -102,18 +102,7 @@ PYCNN_DEVICE void fetch_rows(const MatMulSide& side, int64_t start, int first_ro
       cp_async16(to, count > 0 ? from : base, count * static_cast<int>(sizeof(T)));
       continue;
     }
-    Vec16 found{};
-#pragma unroll
-    for (int e = 0; e < kElements; ++e) {
-      if (e >= count) continue;
-      const T v = load(from + e * side.column);
-      if constexpr (sizeof(T) == 4) {
-        found.word[e] = float_bits(v);
-      } else {
-        found.word[e / 2] |= static_cast<uint32_t>(v.bits) << e % 2 * 16;
-      }
-    }
-    shared_store16(to, found);
+    shared_store16(to, gather_piece(from, side.column, 0, count));
   }
 }
 
