@@ -46,7 +46,8 @@ class Conv:
             windows = ((3, 3),) if "3x3" in kernel else ((5, 5), (7, 7))
             square = self.kernel in windows and self.stride in ((1, 1), (2, 2))
             channels = self.groups == self.c == self.k
-            return square and channels and self.dilation == (1, 1) and not nchw
+            steps = self.dilation == (1, 1) or self.stride == (1, 1)
+            return square and channels and steps and not nchw
         if "stem" in kernel:
             (_, kw), (_, sw), (_, dw) = self.kernel, self.stride, self.dilation
             ow = (self.w + self.padding[1] + self.padding[3] - (kw - 1) * dw - 1) // sw + 1

@@ -1,5 +1,7 @@
 """conv2d's depthwise kernels for square windows, called by name: sizes at the ends of their tiles and blocks."""
 
+import dataclasses
+
 import convolutions
 import pytest
 from convolutions import (
@@ -45,6 +47,29 @@ def test_every_width_around_a_tile_and_every_kind_of_border(
         for h, w in ((1, 20), (9, 9), (k, k)):
             if sizes(h, w, k, pads):
                 check(kernel, conv(c, h, w, k, stride, pads, n=2))
+
+
+@pytest.mark.parametrize(("kernel", "k"), WINDOWS)
+@pytest.mark.parametrize("dilation", [(2, 2), (1, 3), (5, 1), (4, 7)])
+def test_dilated_windows(kernel: str, k: int, dilation: tuple[int, int]) -> None:
+    c = LANES[kernel.rsplit("_", 1)[1]] + 3
+    dh, dw = dilation
+    same = (k // 2 * dh, k // 2 * dw) * 2
+    uneven = (dh, (k - 1) * dw + 3, (k - 1) * dh, 1)
+    for pads in (same, uneven):
+        for h, w in ((1, 1), (2, 3), (9, 16), (13, 30), (16, 41)):
+            if h + pads[0] + pads[2] > (k - 1) * dh and w + pads[1] + pads[3] > (k - 1) * dw:
+                check(
+                    kernel, dataclasses.replace(conv(c, h, w, k, 1, pads, n=2), dilation=dilation)
+                )
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_bits_of_dilated_windows_do_not_depend_on_workers_or_batch(kernel: str) -> None:
+    layer = dataclasses.replace(conv(70, 11, 12, window(kernel), n=3), dilation=(2, 3))
+    layer = dataclasses.replace(layer, padding=(4, 6, 4, 6))
+    check_bits(kernel, layer, "silu")
+    check_activation(kernel, layer, "gelu")
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -97,7 +122,8 @@ def test_refusals_name_the_reason(kernels: list[str], k: int, windows: str) -> N
         ({"kh": 9, "kw": 9}, f"needs a window of {windows}"),
         ({"sw": 2}, "needs stride 1 or 2"),
         ({"sh": 3, "sw": 3}, "needs stride 1 or 2"),
-        ({"dh": 2, "dw": 2}, "needs dilation 1"),
+        ({"dh": 2, "dw": 2}, None),
+        ({"dh": 2, "dw": 2, "sh": 2, "sw": 2}, "needs stride 1 or dilation 1"),
     ]:
         reasons = dict(_C.kernels("conv2d", {**fits, **change}))
         assert {reasons[name] for name in kernels} == {reason}

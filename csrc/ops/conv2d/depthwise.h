@@ -24,8 +24,29 @@ PYCNN_INLINE const char* why_not_depthwise(const Conv2dParams& p, const Machine&
 // For kernels that keep what neighbouring outputs share.
 PYCNN_INLINE const char* why_not_steps(const Conv2dParams& p) {
   if (p.sh != p.sw || p.sh > 2) return "needs stride 1 or 2";
-  if (p.dh != 1 || p.dw != 1) return "needs dilation 1";
+  if (p.sh != 1 && (p.dh != 1 || p.dw != 1)) return "needs stride 1 or dilation 1";
   return nullptr;
+}
+
+// A row of a layer, or, where its window is dilated, one of dw rows interleaved with one another: outputs dw columns apart
+// see inputs dw columns apart, without dilation.
+struct Line {
+  int64_t w, ow, pad;        // columns of inputs and of outputs, columns of padding on the left
+  int64_t ldx, ldy, ldr;     // elements from a column to the next
+  int64_t x_begin, y_begin;  // the first column of inputs and of outputs in the whole row
+};
+
+// The line of outputs phase, phase + dw, ..
+PYCNN_INLINE Line line_of(const Conv2dParams& p, int64_t phase) {
+  const int64_t pad = (p.pw - phase + p.dw - 1) / p.dw, begin = phase - p.pw + pad * p.dw;
+  const int64_t w = p.w > begin ? (p.w - begin + p.dw - 1) / p.dw : 0;
+  return {w, (p.ow - phase + p.dw - 1) / p.dw, pad, p.dw * p.ldx, p.dw * p.ldy, p.dw * p.ldr, begin, phase};
+}
+
+// Rows i of a window of k rows, dilated by d, whose first lies in row y0 of a map of h rows, that lie in the map.
+PYCNN_INLINE Range rows_inside(int64_t y0, int64_t k, int64_t d, int64_t h) {
+  const int64_t begin = y0 < 0 ? (-y0 + d - 1) / d : 0, end = h > y0 ? (h - y0 + d - 1) / d : 0;
+  return {begin < k ? begin : k, end < k ? end : k};
 }
 
 }  // namespace pycnn::PYCNN_ISA_NS

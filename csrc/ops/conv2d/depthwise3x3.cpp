@@ -1,4 +1,4 @@
-// Depthwise 3 x 3 convolution, stride 1 or 2. Vectors run over channels; a vector walks along one or two rows of outputs
+// Depthwise 3 x 3 convolution, stride 1 or 2, or dilated. Vectors run over channels; a vector walks along one or two rows of outputs
 // with the nine weights in registers. Each input of a column is loaded once and goes to every output whose window holds
 // it: at stride 1 the sums of three columns of outputs are in flight, and two rows take 4 loads for 18 multiply-adds.
 #include "base/simd/activate.h"
@@ -21,10 +21,12 @@ void pack(const Conv2dParams& p, const float* w, float* packed) {
 
 // One vector of channels along rows of outputs.
 struct Walk {
-  const Element* x;  // column 0 of the first row of inputs in the map under the first row of outputs
-  int64_t row;       // elements from one row of inputs to the next
-  Range taps;        // rows of that window that lie in the map
-  const float* w;    // [i][j][kLanes]
+  Line line;
+  const Element* x;             // column 0 of the first row of inputs in the map under the first row of outputs
+  int64_t row;                  // elements from one row of inputs that a window sees to the next
+  int64_t y_row, residual_row;  // elements from one row of outputs to the next
+  Range taps;                   // rows of that window that lie in the map
+  const float* w;               // [i][j][kLanes]
   const float* bias;
   const Element* residual;  // of column 0; or null
   Element* y;               // of column 0
@@ -94,9 +96,9 @@ void walk(const Conv2dParams& p, const Walk& at) {
     for (int j = 0; j < K; ++j)
       if (Sums::has(t.value, j)) sums[r][Sums::sum(t.value, j)] += w[j] * v;
   };
-  const Element* x = at.x - p.pw * p.ldx;
-  int64_t x0 = -p.pw;
-  const int64_t width = p.w, ldx = p.ldx, x_row = at.row;
+  const int64_t width = at.line.w, ldx = at.line.ldx, x_row = at.row;
+  const Element* x = at.x - at.line.pad * ldx;
+  int64_t x0 = -at.line.pad;
   const auto pass = [&](auto t) __attribute__((always_inline)) {
     const bool in = static_cast<uint64_t>(x0) < static_cast<uint64_t>(width);
     const Element* from = in ? x : kZeros;
@@ -127,8 +129,8 @@ void walk(const Conv2dParams& p, const Walk& at) {
 
   Element* y = at.y;
   const Element* residual = at.residual;
-  const int64_t y_row = p.ow * p.ldy, residual_row = p.ow * p.ldr, ldy = p.ldy, ldr = p.ldr;
-  int64_t outputs = p.ow;
+  const int64_t y_row = at.y_row, residual_row = at.residual_row, ldy = at.line.ldy, ldr = at.line.ldr;
+  int64_t outputs = at.line.ow;
   const auto finish = [&](auto t) __attribute__((always_inline)) {
     pass(t);
     if constexpr (!Sums::has(t.value, K - 1)) return false;
@@ -161,25 +163,42 @@ void walk_rows(const Conv2dParams& p, const Walk& at, int64_t count) {
     walk<S, 1, false, kTail>(p, at);
 }
 
-// `count` rows of outputs of one image from row r on, channels [channels).
+// `count` rows of outputs of one image from row r on, dh rows apart, channels [channels).
 template <int S>
 void some_rows(const Conv2dParams& p, const Ptrs& ptrs, int64_t r, int64_t count, Range channels) {
-  const int64_t y0 = r % p.oh * S - p.ph, first = r * p.ow;
+  const int64_t y0 = r % p.oh * S - p.ph;
   Walk at{};
-  at.taps = {y0 < 0 ? (-y0 < K ? -y0 : K) : 0, y0 + K > p.h ? (p.h > y0 ? p.h - y0 : 0) : K};
-  at.row = p.w * p.ldx;
-  for (int64_t c = channels.begin; c < channels.end; c += kLanes) {
-    at.x = ptrs.x + (r / p.oh * p.h + y0 + at.taps.begin) * at.row + c;
-    at.w = ptrs.w + c * kTaps;
-    at.bias = ptrs.bias ? ptrs.bias + c : nullptr;
-    at.residual = ptrs.residual ? ptrs.residual + first * p.ldr + c : nullptr;
-    at.y = ptrs.y + first * p.ldy + c;
-    at.left = p.c - c;
-    at.left < kLanes ? walk_rows<S, true>(p, at, count) : walk_rows<S, false>(p, at, count);
+  at.taps = rows_inside(y0, K, p.dh, p.h);
+  at.row = p.dh * p.w * p.ldx, at.y_row = p.dh * p.ow * p.ldy, at.residual_row = p.dh * p.ow * p.ldr;
+  const int64_t x_first = (r / p.oh * p.h + y0 + at.taps.begin * p.dh) * p.w;
+  for (int64_t phase = 0; phase < p.dw && phase < p.ow; ++phase) {
+    at.line = line_of(p, phase);
+    const int64_t first = r * p.ow + phase;
+    for (int64_t c = channels.begin; c < channels.end; c += kLanes) {
+      at.x = ptrs.x + (x_first + at.line.x_begin) * p.ldx + c;
+      at.w = ptrs.w + c * kTaps;
+      at.bias = ptrs.bias ? ptrs.bias + c : nullptr;
+      at.residual = ptrs.residual ? ptrs.residual + first * p.ldr + c : nullptr;
+      at.y = ptrs.y + first * p.ldy + c;
+      at.left = p.c - c;
+      at.left < kLanes ? walk_rows<S, true>(p, at, count) : walk_rows<S, false>(p, at, count);
+    }
   }
-  if (!is_clamp(p.act))
-    activate_rows(ptrs.y + first * p.ldy + channels.begin, p.ldy, count * p.ow, channels.end - channels.begin, p.act,
-                  static_cast<float>(p.act_param));
+  if (is_clamp(p.act)) return;
+  for (int64_t i = 0; i < count; ++i)
+    activate_rows(ptrs.y + (r + i * p.dh) * p.ow * p.ldy + channels.begin, p.ldy, p.ow, channels.end - channels.begin,
+                  p.act, static_cast<float>(p.act_param));
+}
+
+// Rows [mine) of one image, channels [channels): those dh apart share their inputs.
+template <int S>
+void rows_of_image(const Conv2dParams& p, const Ptrs& ptrs, Range mine, Range channels) {
+  for (int64_t phase = 0; phase < p.dh; ++phase)
+    for (int64_t r = mine.begin + phase, count; r < mine.end; r += count * p.dh) {
+      const int64_t y0 = r % p.oh * S - p.ph, last = y0 + ((kRows - 1) * S + K - 1) * p.dh;
+      count = r + (kRows - 1) * p.dh < mine.end && y0 >= 0 && last < p.h ? kRows : 1;
+      some_rows<S>(p, ptrs, r, count, channels);
+    }
 }
 
 template <int S>
@@ -188,14 +207,8 @@ void rows(const Conv2dParams& p, const Ptrs& ptrs, Range mine) {
   const int64_t block = block_channels(p, (K + (kRows - 1) * S) * p.w + kRows * p.ow);
   for (int64_t first = mine.begin; first < mine.end;) {
     const int64_t image_end = (first / p.oh + 1) * p.oh, end = image_end < mine.end ? image_end : mine.end;
-    for (int64_t c = 0; c < p.c; c += block) {
-      const Range channels{c, c + block < p.c ? c + block : p.c};
-      for (int64_t r = first, count; r < end; r += count) {
-        const int64_t y0 = r % p.oh * S - p.ph;
-        count = r + kRows <= end && y0 >= 0 && y0 + (kRows - 1) * S + K <= p.h ? kRows : 1;
-        some_rows<S>(p, ptrs, r, count, channels);
-      }
-    }
+    for (int64_t c = 0; c < p.c; c += block)
+      rows_of_image<S>(p, ptrs, {first, end}, {c, c + block < p.c ? c + block : p.c});
     first = end;
   }
 }

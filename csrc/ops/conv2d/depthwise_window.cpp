@@ -1,4 +1,4 @@
-// Depthwise convolution with a square window of 5 or 7, stride 1 or 2: vectors run over channels, a tile is kPixels
+// Depthwise convolution with a square window of 5 or 7, stride 1 or 2, or dilated: vectors run over channels, a tile is kPixels
 // outputs of one row. Each row of the window is addressed once for all the outputs that it meets (11 inputs for 35
 // multiply-adds at 5 x 5), where the kernel for any window does so once a tap. The compiler makes the inputs memory
 // operands of the multiply-adds; keeping them in registers was no faster.
@@ -8,8 +8,8 @@
 namespace pycnn::PYCNN_ISA_NS {
 namespace {
 
-// Outputs of a tile: 7 divides the maps of 224 x 224 images. With 16 registers 4.
-constexpr int kPixels = kLanes == 16 ? 7 : 4;
+// Outputs of a tile: 7 divides the maps of 224 x 224 images, 8 those of 256 x 256. With 16 registers 4.
+constexpr int kPixels = kLanes == 16 ? 7 : 4, kMorePixels = kLanes == 16 ? 8 : 4;
 
 int64_t padded_c(const Conv2dParams& p) { return panels_of(p.c) * kLanes; }
 
@@ -22,44 +22,48 @@ void pack(const Conv2dParams& p, const float* w, float* packed) {
 }
 
 struct Row {
-  int64_t n, oy;
-  Range taps;        // rows of the window that lie in the map
-  const Element* x;  // the map's row under the first of them, column 0
+  Line line;
+  Range taps;               // rows of the window that lie in the map
+  int64_t x_row;            // elements from one of them to the next
+  const Element* x;         // the first of them, column 0
+  const Element* residual;  // of column 0; or null
+  Element* y;               // of column 0
 };
 
-// Outputs ox .. ox + count of a row, channels c .. c + left. Inside: all columns of all windows lie in the map, count is
-// kPixels and left at least kLanes.
-template <int K, int S, bool kInside>
-void tile(const Conv2dParams& p, const Ptrs& ptrs, const Row& row, int64_t ox, int count, int64_t c, int64_t left) {
-  constexpr int kColumns = (kPixels - 1) * S + K;
+// Outputs ox .. ox + count of a row, channels c .. c + left. Inside: all columns of all windows lie in the map, count is P
+// and left at least kLanes. Inlined, it loses its addresses to the stack (28^2 x 240, 5 x 5: 50 -> 58 us).
+template <int K, int S, int P, bool kInside>
+[[gnu::noinline]] void tile(const Conv2dParams& p, const Ptrs& ptrs, const Row& row, int64_t ox, int count, int64_t c,
+                            int64_t left) {
+  constexpr int kColumns = (P - 1) * S + K;
   const bool whole = kInside || left >= kLanes;
   const auto get = [&](const auto* at)
                        __attribute__((always_inline)) { return whole ? load(at) : load_first(at, left); };
   const Vec bias = ptrs.bias ? get(ptrs.bias + c) : Vec{};
-  Vec acc[kPixels];
+  Vec acc[P];
 #pragma GCC unroll 8
-  for (int q = 0; q < kPixels; ++q) acc[q] = bias;
-  const int64_t x0 = ox * S - p.pw;
-  const Element* line = row.x + x0 * p.ldx + c;
+  for (int q = 0; q < P; ++q) acc[q] = bias;
+  const int64_t x0 = ox * S - row.line.pad, ldx = row.line.ldx, width = row.line.w;
+  const Element* x_row = row.x + x0 * ldx + c;
   const float* w = ptrs.w + row.taps.begin * K * padded_c(p) + c;
-  for (int64_t i = row.taps.begin; i < row.taps.end; ++i, line += p.w * p.ldx, w += K * padded_c(p)) {
+  for (int64_t i = row.taps.begin; i < row.taps.end; ++i, x_row += row.x_row, w += K * padded_c(p)) {
     Vec x[kColumns];
 #pragma GCC unroll 20
-    for (int j = 0; j < kColumns; ++j) x[j] = kInside || (x0 + j >= 0 && x0 + j < p.w) ? get(line + j * p.ldx) : Vec{};
+    for (int j = 0; j < kColumns; ++j) x[j] = kInside || (x0 + j >= 0 && x0 + j < width) ? get(x_row + j * ldx) : Vec{};
 #pragma GCC unroll 8
     for (int j = 0; j < K; ++j) {
       const Vec f = load(w + j * padded_c(p));
 #pragma GCC unroll 8
-      for (int q = 0; q < kPixels; ++q) acc[q] += f * x[q * S + j];
+      for (int q = 0; q < P; ++q) acc[q] += f * x[q * S + j];
     }
   }
   // Copies: what a store may alias would be read again behind it.
-  const int64_t pixel = (row.n * p.oh + row.oy) * p.ow + ox, ldy = p.ldy, ldr = p.ldr;
-  Element* y = ptrs.y + pixel * ldy + c;
-  const Element* residual = ptrs.residual ? ptrs.residual + pixel * ldr + c : nullptr;
+  const int64_t ldy = row.line.ldy, ldr = row.line.ldr;
+  Element* y = row.y + ox * ldy + c;
+  const Element* residual = row.residual ? row.residual + ox * ldr + c : nullptr;
   const Vec lo = broadcast(clamp_lo(p.act)), hi = broadcast(clamp_hi(p.act));
 #pragma GCC unroll 8
-  for (int q = 0; q < kPixels; ++q) {
+  for (int q = 0; q < P; ++q) {
     if (!kInside && q >= count) break;
     Vec v = acc[q];
     if (residual) v += get(residual + q * ldr);
@@ -71,45 +75,63 @@ void tile(const Conv2dParams& p, const Ptrs& ptrs, const Row& row, int64_t ox, i
   }
 }
 
-// One row of outputs, channels [channels).
-template <int K, int S>
-void one_row(const Conv2dParams& p, const Ptrs& ptrs, int64_t r, Range channels) {
-  Row row{r / p.oh, r % p.oh, {0, K}, nullptr};
-  const int64_t y0 = row.oy * S - p.ph;
-  if (y0 < 0) row.taps.begin = -y0 < K ? -y0 : K;
-  if (y0 + K > p.h) row.taps.end = p.h > y0 ? p.h - y0 : 0;
-  row.x = ptrs.x + (row.n * p.h + y0 + row.taps.begin) * p.w * p.ldx;
-  for (int64_t ox = 0; ox < p.ow; ox += kPixels) {
-    const int64_t x0 = ox * S - p.pw;
-    const bool inside = ox + kPixels <= p.ow && x0 >= 0 && x0 + (kPixels - 1) * S + K <= p.w;
-    const int count = static_cast<int>(p.ow - ox < kPixels ? p.ow - ox : kPixels);
+template <int K, int S, int P>
+void tiles(const Conv2dParams& p, const Ptrs& ptrs, const Row& row, Range channels) {
+  for (int64_t ox = 0; ox < row.line.ow; ox += P) {
+    const int64_t x0 = ox * S - row.line.pad, rest = row.line.ow - ox;
+    const bool inside = rest >= P && x0 >= 0 && x0 + (P - 1) * S + K <= row.line.w;
+    const int count = static_cast<int>(rest < P ? rest : P);
     for (int64_t c = channels.begin; c < channels.end; c += kLanes) {
       if (inside && p.c - c >= kLanes)
-        tile<K, S, true>(p, ptrs, row, ox, kPixels, c, kLanes);
+        tile<K, S, P, true>(p, ptrs, row, ox, P, c, kLanes);
       else
-        tile<K, S, false>(p, ptrs, row, ox, count, c, p.c - c);
+        tile<K, S, P, false>(p, ptrs, row, ox, count, c, p.c - c);
     }
+  }
+}
+
+// One row of outputs, channels [channels).
+template <int K, int S, int P>
+void one_row(const Conv2dParams& p, const Ptrs& ptrs, int64_t r, Range channels) {
+  const int64_t y0 = r % p.oh * S - p.ph;
+  Row row{};
+  row.taps = rows_inside(y0, K, p.dh, p.h);
+  row.x_row = p.dh * p.w * p.ldx;
+  const int64_t first = (r / p.oh * p.h + y0 + row.taps.begin * p.dh) * p.w;
+  for (int64_t phase = 0; phase < p.dw && phase < p.ow; ++phase) {
+    row.line = line_of(p, phase);
+    row.x = ptrs.x + (first + row.line.x_begin) * p.ldx;
+    row.y = ptrs.y + (r * p.ow + phase) * p.ldy;
+    row.residual = ptrs.residual ? ptrs.residual + (r * p.ow + phase) * p.ldr : nullptr;
+    tiles<K, S, P>(p, ptrs, row, channels);
   }
   if (!is_clamp(p.act))
     activate_rows(ptrs.y + r * p.ow * p.ldy + channels.begin, p.ldy, p.ow, channels.end - channels.begin, p.act,
                   static_cast<float>(p.act_param));
 }
 
-template <int K, int S>
+template <int K, int S, int P>
 void rows(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
   const Range mine = share(p.n * p.oh, worker);
   const int64_t block = block_channels(p, K * p.w + p.ow);  // the rows under a row of outputs, and that row
   for (int64_t first = mine.begin; first < mine.end;) {
     const int64_t image_end = (first / p.oh + 1) * p.oh, end = image_end < mine.end ? image_end : mine.end;
     for (int64_t c = 0; c < p.c; c += block)
-      for (int64_t r = first; r < end; ++r) one_row<K, S>(p, ptrs, r, {c, c + block < p.c ? c + block : p.c});
+      for (int64_t r = first; r < end; ++r) one_row<K, S, P>(p, ptrs, r, {c, c + block < p.c ? c + block : p.c});
     first = end;
   }
 }
 
+template <int K, int S>
+void any_rows(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
+  const auto wasted = [&](int64_t pixels) { return (pixels - line_of(p, 0).ow % pixels) % pixels; };
+  wasted(kMorePixels) < wasted(kPixels) ? rows<K, S, kMorePixels>(p, ptrs, worker)
+                                        : rows<K, S, kPixels>(p, ptrs, worker);
+}
+
 void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
   void (*by_window)(const Conv2dParams&, const Ptrs&, Worker) =
-      p.kh == 5 ? (p.sh == 1 ? rows<5, 1> : rows<5, 2>) : (p.sh == 1 ? rows<7, 1> : rows<7, 2>);
+      p.kh == 5 ? (p.sh == 1 ? any_rows<5, 1> : any_rows<5, 2>) : (p.sh == 1 ? any_rows<7, 1> : any_rows<7, 2>);
   by_window(p, ptrs, worker);
 }
 
