@@ -39,10 +39,17 @@ class Buffer:
     def __init__(self, floats: int) -> None: ...
 
 class Arenas:
-    """Memory that the plans made with it run in; ``bytes``: what no call is using just now."""
+    """Memory that the plans made with it run in; ``bytes``: what no call is using just now, of ``most`` buffers."""
 
+    def __init__(self, most: int = 64) -> None: ...
     @property
     def bytes(self) -> int: ...
+
+class Loan:
+    """At least so many bytes of the arenas' memory, 64-byte aligned, not initialised, until nothing refers to it;
+    gives it through the buffer protocol."""
+
+    def __init__(self, arenas: Arenas, bytes: int) -> None: ...
 
 class Plan:
     def __init__(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import pycnn
 from pycnn import _C
 
 LARGE = 5 << 20  # floats: mapped and made present at once
@@ -90,3 +91,57 @@ def test_calls_at_once_have_memory_of_their_own() -> None:
         thread.join()
     assert not failed
     assert 0 < arenas.bytes <= 6 * 4 * 300_032
+
+
+def test_arenas_keep_so_many_buffers_and_a_loan_is_one_of_them() -> None:
+    arenas = _C.Arenas(2)
+    loans = [torch.frombuffer(_C.Loan(arenas, 100 << i), dtype=torch.uint8) for i in range(4)]
+    assert len({loan.data_ptr() for loan in loans}) == 4 and arenas.bytes == 0
+    assert all(loan.data_ptr() % 64 == 0 for loan in loans)
+    largest = {loan.data_ptr() for loan in loans[2:]}
+    loans.clear()
+    assert 1200 <= arenas.bytes < 1500  # of the two largest
+    again = [torch.frombuffer(_C.Loan(arenas, 50), dtype=torch.uint8) for _ in range(2)]
+    assert {loan.data_ptr() for loan in again} == largest
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("as_dict", [False, True])
+def test_large_results_are_tensors_of_their_own_and_leave_their_memory_to_later_ones(
+    channels_last: bool, as_dict: bool
+) -> None:
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 24, 3, padding=1)
+
+        def forward(self, x: torch.Tensor) -> object:
+            return {"out": self.conv(x)} if as_dict else self.conv(x)
+
+    net = Net().eval()
+    fast = pycnn.optimize(net)
+    x = torch.randn(1, 3, 230, 240)
+    x = x.to(memory_format=torch.channels_last) if channels_last else x
+
+    def call(y: torch.Tensor) -> torch.Tensor:
+        found = fast(y)
+        return found["out"] if as_dict else found
+
+    with torch.inference_mode():
+        expected = [net.conv(x), net.conv(x + 1)]
+        addresses = {call(x).data_ptr()}
+        first, second = call(x), call(x + 1)
+        for y, of in zip((first, second), expected, strict=True):
+            torch.testing.assert_close(y, of, atol=1e-4, rtol=1e-4)
+            assert y.stride() == of.stride() and not y._is_view() and y.storage_offset() == 0
+            assert y.untyped_storage().nbytes() == y.numel() * 4
+        last = second.numpy()  # keeps the memory, without the tensor
+        addresses |= {first.data_ptr(), second.data_ptr()}
+        assert len(addresses) == 2  # the one of the call whose result is gone again, and another
+        kept = last.copy()
+        del first, second
+        third = call(x)
+        assert third.data_ptr() in addresses - {last.__array_interface__["data"][0]}
+        assert np.array_equal(last, kept)
+        last = None
+        assert call(x + 2).data_ptr() in addresses

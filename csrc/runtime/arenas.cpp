@@ -29,6 +29,7 @@ void Arenas::give(std::unique_ptr<Buffer> buffer) {
   const std::lock_guard lock(mutex_);
   const auto larger = [&](const auto& other) { return other->bytes() > buffer->bytes(); };
   free_.insert(std::find_if(free_.begin(), free_.end(), larger), std::move(buffer));
+  if (static_cast<int64_t>(free_.size()) > most_) free_.erase(free_.begin());
 }
 
 int64_t Arenas::bytes() const {

@@ -80,6 +80,8 @@ void run_kernel(const std::string& op, const std::string& name, const py::dict& 
       &call);
 }
 
+py::buffer_info floats_of(const Buffer& b) { return {b.data(), b.bytes() / static_cast<int64_t>(sizeof(float))}; }
+
 void add_step(Plan& plan, const std::string& op, const std::string& kernel, const py::dict& values, const SlotTuple& x,
               const SlotTuple& residual, const SlotTuple& w, const SlotTuple& bias, const SlotTuple& y,
               const SlotTuple& gate) {
@@ -184,10 +186,13 @@ PYBIND11_MODULE(_C, m) {
   m.def("measure_copy", &measure_copy, py::arg("workers"), py::arg("bytes"), unlocked);
   py::class_<Buffer>(m, "Buffer", py::buffer_protocol())
       .def(py::init<int64_t>(), py::arg("floats"))
-      .def_buffer([](Buffer& b) { return py::buffer_info(b.data(), b.bytes() / static_cast<int64_t>(sizeof(float))); });
+      .def_buffer([](Buffer& b) { return floats_of(b); });
   py::class_<Arenas, std::shared_ptr<Arenas>>(m, "Arenas")
-      .def(py::init<>())
+      .def(py::init<int64_t>(), py::arg("most") = 64)
       .def_property_readonly("bytes", &Arenas::bytes);
+  py::class_<Loan>(m, "Loan", py::buffer_protocol())
+      .def(py::init<std::shared_ptr<Arenas>, int64_t>(), py::arg("arenas"), py::arg("bytes"))
+      .def_buffer([](Loan& l) { return floats_of(l.buffer()); });
   py::class_<Plan>(m, "Plan")
       .def(py::init<int64_t, int64_t, int, int, int, bool, std::shared_ptr<Arenas>, bool>(), py::arg("arena_bytes"),
            py::arg("workspace_bytes"), py::arg("workers"), py::arg("n_inputs"), py::arg("n_outputs"),

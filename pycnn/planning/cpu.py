@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -9,7 +10,9 @@ import torch
 from torch import Tensor
 
 from pycnn import _C
+from pycnn.ir import Shape
 from pycnn.planning.draft import Draft
+from pycnn.planning.formats import strides_of
 from pycnn.planning.homes import FLOAT
 from pycnn.planning.memory import align
 from pycnn.planning.params import Params
@@ -22,16 +25,20 @@ from pycnn.processor import cpu_name
 DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 _PAGE = 4096
 _LINE = 64
+LARGE = 4 << 20  # bytes of a result from which on the allocator may give its pages back each time
+_IDLE_RESULTS = 2  # of a model: one call's result may live until the next one's is there
 
 
 @dataclass(frozen=True)
 class CpuTarget(Target):
-    """`dtype` of the elements. `exact`: no kernel re-associates products. `arenas`: the memory plans run in."""
+    """`dtype` of the elements. `exact`: no kernel re-associates products. `arenas`: the memory plans run in; `results`:
+    that of large results."""
 
     prologues = True
     dtype: torch.dtype = torch.float32
     exact: bool = False
     arenas: _C.Arenas | None = field(default=None, compare=False)
+    results: _C.Arenas | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -114,6 +121,19 @@ class CpuTarget(Target):
             plan.section(span.begin, span.end, span.images)
         return plan
 
+    def lends(self, shape: Shape) -> bool:
+        return self.results is not None and math.prod(shape) * self.itemsize >= LARGE
+
+    def fresh(self, shape: Shape, channels_last: bool) -> Tensor:
+        """Large ones in memory that results had before which are gone: their pages are present."""
+        if self.results is None or not self.lends(shape):
+            return super().fresh(shape, channels_last)
+        count = math.prod(shape)
+        memory = _C.Loan(self.results, count * self.itemsize)
+        flat = torch.frombuffer(memory, dtype=self.dtype, count=count)
+        y = torch.empty(0, dtype=self.dtype, device="cpu")
+        return y.set_(flat.untyped_storage(), 0, shape, strides_of(shape, channels_last))
+
     def run(self, plan: Plan, inputs: Tensors, outputs: Tensors, replay: bool = True) -> None:
         assert isinstance(plan, _C.Plan)
         plan.run(addresses(inputs), addresses(outputs))
@@ -155,12 +175,13 @@ def targets(
     batch_invariant: bool = False,
 ) -> Callable[[], CpuTarget]:
     """What a plan made when it is called is for; threads: torch's setting, or those asked for, within the cores."""
-    arenas, cores = _C.Arenas(), int(_C.machine()["cores"])
+    arenas, results, cores = _C.Arenas(), _C.Arenas(_IDLE_RESULTS), int(_C.machine()["cores"])
     table = None if batch_invariant else shared_table()
 
     def now() -> CpuTarget:
         wanted = torch.get_num_threads() if threads is None else threads
         count = max(1, min(wanted, cores))
-        return CpuTarget(count, dtype, exact, arenas, batch_invariant=batch_invariant, table=table)
+        memory = arenas, results
+        return CpuTarget(count, dtype, exact, *memory, batch_invariant=batch_invariant, table=table)
 
     return now

@@ -115,6 +115,11 @@ def strided(shape: Shape, channels_last: bool) -> torch.memory_format:
     return torch.channels_last if channels_last and len(shape) == 4 else torch.contiguous_format
 
 
+def strides_of(shape: Shape, channels_last: bool) -> tuple[int, ...]:
+    """Of a fresh tensor of this shape."""
+    return torch.empty(shape, device="meta", memory_format=strided(shape, channels_last)).stride()
+
+
 def fresh(
     shape: Shape, memory_format: torch.memory_format, dtype: torch.dtype, device: torch.device
 ) -> Tensor:

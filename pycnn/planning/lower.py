@@ -9,7 +9,6 @@ from torch import Tensor
 
 from pycnn.ir import Shape
 from pycnn.planning.draft import Draft
-from pycnn.planning.formats import fresh, strided
 from pycnn.planning.homes import Homes
 from pycnn.planning.limit import Thrift, within
 from pycnn.planning.lowering import Pins
@@ -40,8 +39,7 @@ class Lowered:
     def fresh_outputs(self) -> list[Tensor]:
         """Tensors for the plan to fill."""
         pairs = zip(self.output_shapes, self.output_channels_last, strict=True)
-        of = self.target.dtype, self.target.device
-        return [fresh(shape, strided(shape, last), *of) for shape, last in pairs]
+        return [self.target.fresh(shape, last) for shape, last in pairs]
 
     def kernels(self) -> Pins:
         """For a plan of the same kernels."""

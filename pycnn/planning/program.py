@@ -27,8 +27,8 @@ from pycnn.ir import (
     run_op,
     run_torch_op,
 )
-from pycnn.planning.call import AddressCall, Call
-from pycnn.planning.formats import formats_of, fresh, readable, strided
+from pycnn.planning.call import AddressCall, Call, LikeCall
+from pycnn.planning.formats import formats_of, readable, strided
 from pycnn.planning.fused import fused
 from pycnn.planning.kept import KeptPlans, packed
 from pycnn.planning.limit import MemoryLimitError, Thrift
@@ -147,14 +147,14 @@ class Program:
         if self.target().readable(x) is not x:
             return None
         lowered = self.lowered(segment, [x], now)
-        shape = lowered.output_shapes[0]
+        shape, plan = lowered.output_shapes[0], lowered.plan
+        if lowered.target.lends(shape):
+            return Call(lowered)
         with torch.inference_mode(False):
-            last = lowered.output_channels_last[0]
-            like = fresh(shape, strided(shape, last), x.dtype, x.device)
-        plan = lowered.plan
-        return (
-            AddressCall(lowered, like, plan) if isinstance(plan, _C.Plan) else Call(lowered, like)
-        )
+            like = lowered.target.fresh(shape, lowered.output_channels_last[0])
+        if isinstance(plan, _C.Plan):
+            return AddressCall(lowered, like, plan)
+        return LikeCall(lowered, like)
 
     def lowered(self, segment: Segment, inputs: Sequence[Tensor], now: Situation) -> Lowered:
         """The segment's plan for tensors that `readable` gave."""

@@ -10,9 +10,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from pycnn.ir import Op
+from pycnn.ir import Op, Shape
 from pycnn.planning.draft import Draft
-from pycnn.planning.formats import readable
+from pycnn.planning.formats import fresh, readable, strided
 from pycnn.planning.params import Params
 from pycnn.planning.step import Step
 from pycnn.planning.tuned import Table, problem
@@ -180,6 +180,14 @@ class Target(ABC):
         count = -(-size // self.itemsize) + align
         made = torch.empty(count, dtype=self.dtype, device=self.device)
         return made[-made.data_ptr() % 64 // self.itemsize :]
+
+    def lends(self, shape: Shape) -> bool:
+        """Whether a result of this shape lies in memory that earlier ones had."""
+        return False
+
+    def fresh(self, shape: Shape, channels_last: bool) -> Tensor:
+        """A tensor for a result, not initialised."""
+        return fresh(shape, strided(shape, channels_last), self.dtype, self.device)
 
     def readable(self, x: Tensor) -> Tensor:
         """x, or a copy whose memory the kernels read as it is."""
