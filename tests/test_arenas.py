@@ -139,7 +139,7 @@ def test_large_results_are_tensors_of_their_own_and_leave_their_memory_to_later_
         addresses |= {first.data_ptr(), second.data_ptr()}
         assert len(addresses) == 2  # the one of the call whose result is gone again, and another
         kept = last.copy()
-        del first, second
+        del first, second, y
         third = call(x)
         assert third.data_ptr() in addresses - {last.__array_interface__["data"][0]}
         assert np.array_equal(last, kept)
