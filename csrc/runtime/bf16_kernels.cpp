@@ -31,6 +31,7 @@ PYCNN_DECLARE(ArithParams, arith_rows)
 PYCNN_DECLARE(ElementwiseParams, elementwise_rows)
 PYCNN_DECLARE(ConcatParams, concat_copy)
 PYCNN_DECLARE(UpsampleParams, upsample_rows)
+PYCNN_DECLARE(UpsampleParams, upsample_planes)
 PYCNN_DECLARE(LayerNormParams, layer_norm_rows)
 PYCNN_DECLARE(GroupNormParams, group_norm_maps)
 PYCNN_DECLARE(GroupNormParams, group_norm_planar)
@@ -100,7 +101,8 @@ KernelList<ConcatParams, Bf16> concat_kernels() {
 }
 
 KernelList<UpsampleParams, Bf16> upsample_kernels() {
-  return listed<UpsampleParams, isa_avx512_bf16::upsample_rows, isa_avx2_bf16::upsample_rows>();
+  return listed<UpsampleParams, isa_avx512_bf16::upsample_rows, isa_avx512_bf16::upsample_planes,
+                isa_avx2_bf16::upsample_rows, isa_avx2_bf16::upsample_planes>();
 }
 
 KernelList<LayerNormParams, Bf16> layer_norm_kernels() {

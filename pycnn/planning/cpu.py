@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pycnn import _C
-from pycnn.ir import Shape
+from pycnn.ir import Shape, Upsample
 from pycnn.planning.draft import Draft
 from pycnn.planning.formats import strides_of
 from pycnn.planning.homes import FLOAT
@@ -35,6 +35,7 @@ class CpuTarget(Target):
     that of large results."""
 
     prologues = True
+    plane_writers = (Upsample,)
     dtype: torch.dtype = torch.float32
     exact: bool = False
     arenas: _C.Arenas | None = field(default=None, compare=False)

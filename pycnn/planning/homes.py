@@ -7,7 +7,7 @@ floats apart, so that a value may be a channel slice of a wider buffer, and a jo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from pycnn.ir import (
@@ -15,6 +15,7 @@ from pycnn.ir import (
     Concat,
     Identity,
     Node,
+    Op,
     Shape,
     Shapes,
     Slice,
@@ -73,13 +74,15 @@ def of_channels(op: Concat | Slice, shape: Shape) -> bool:
 class Homes:
     """Assigned homes of a segment's values. `pixel_stride`: elements between pixels of so many channels in the arena;
     `itemsize`: bytes of an element. `late`: what is made long before the rest of a join is copied into it, so that the
-    join need not be alive until then. `in_place`: a result may take the memory of an operand that dies with it."""
+    join need not be alive until then. `in_place`: a result may take the memory of an operand that dies with it.
+    `plane_writers`: ops that can write an NCHW output themselves."""
 
     shapes: Shapes
     pixel_stride: Callable[[int], int]
     itemsize: int = FLOAT
     late: bool = False
     in_place: bool = True
+    plane_writers: tuple[type[Op], ...] = ()
     long: bool = False  # whether there is such a value
     of: dict[int, Home] = field(default_factory=dict)
     alias: dict[int, int] = field(default_factory=dict)  # value -> the value whose bytes it is
@@ -136,10 +139,20 @@ def assign(
         whole = math.prod(shapes[root]) == math.prod(shapes[v])  # not a slice of its root
         if direct and whole and root in made and root not in slices and root not in homes.of:
             homes.of[root] = Home("output", i, Rows.of(shapes[root]).c)
+        elif not direct and v not in slices and _alone(v, segment, made, homes):
+            homes.of[v] = Home("output", i, Rows.of(shapes[v]).c, nchw=True)
     for v in reversed(made):
         if v not in homes.alias:
             _settle(v, slices, homes)
     return homes
+
+
+def _alone(value: int, segment: Segment, made: Mapping[int, Node], homes: Homes) -> bool:
+    """Whether an op that writes NCHW makes it, and nothing in the segment reads it."""
+    if value not in made or not isinstance(made[value].op, homes.plane_writers):
+        return False
+    read = (v for node in segment.nodes for v in node.inputs)
+    return value not in read and segment.outputs.count(value) == 1 and value not in homes.of
 
 
 _NONE = Home("none", 0, 0)

@@ -157,7 +157,7 @@ def _pool(op: Pool2d | AdaptivePool2d, work: Lowering, node: Node) -> None:
 def _upsample(op: Upsample, work: Lowering, node: Node) -> None:
     x, y = work.nhwc(node.inputs[0], node), work.homes[node.outputs[0]]
     params = fields.upsample(op, work.shapes[node.inputs[0]], work.shapes[node.outputs[0]])
-    work.emit("upsample", node, {**params, **lds(x, y)}, x, y)
+    work.emit("upsample", node, {**params, **lds(x, y), "y_nchw": int(y.nchw)}, x, y)
 
 
 @lower_op.register

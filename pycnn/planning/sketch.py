@@ -87,7 +87,8 @@ def sketched(
     """`by_image`: stretches that are worth it run so. `late`, `copies`: as `Homes` and `Lowering` say."""
     segment, shapes, target = given.segment, given.shapes, given.target
     formats = propagate(segment.nodes, given.channels_last, shapes, given.tensors)
-    empty = Homes(shapes, target.pixel_stride, target.itemsize, late, target.in_place)
+    writers = target.plane_writers
+    empty = Homes(shapes, target.pixel_stride, target.itemsize, late, target.in_place, writers)
     homes = assign(segment, empty, formats, dict(given.nchw))
     of = segment, shapes, homes, given.tensors, given.weights, target
     work = Lowering(*of, pins=given.pins, copies=copies)

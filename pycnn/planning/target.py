@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -44,6 +44,7 @@ class Target(ABC):
     device = torch.device("cpu")
     dtype = torch.float32  # of the elements
     reads_nchw = True  # whether a convolution of few channels reads NCHW itself
+    plane_writers: ClassVar[tuple[type[Op], ...]] = ()  # ops whose kernels write NCHW too
     by_image = True  # whether parts of a plan may run image by image
     prologues = False  # whether 1x1 convolutions take a batch norm or a gate before them
     in_place = True  # whether kernels may write over an operand (planning/in_place.py)

@@ -43,6 +43,7 @@ struct Upsample : NoWeights<UpsampleParams> {
   }
 
   static const char* why_not(const UpsampleParams& p) {
+    if (p.y_nchw) return "writes NHWC";
     if (p.n * p.h * p.w > 1 << 30) return "has more than 2^30 pixels";
     return too_many_pieces<T>(p.n * p.oh * p.ow, p.c);
   }

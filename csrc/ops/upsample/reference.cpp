@@ -12,7 +12,7 @@ void run(const UpsampleParams& p, const Ptrs& ptrs, Worker worker) {
       for (int64_t c = 0; c < p.c; ++c) {
         const int64_t n = row / p.oh, oy = row % p.oh;
         const auto x = [&](int64_t i, int64_t j) -> double { return ptrs.x[((n * p.h + i) * p.w + j) * p.ldx + c]; };
-        float& y = ptrs.y[(row * p.ow + ox) * p.ldy + c];
+        float& y = ptrs.y[p.y_nchw ? ((n * p.c + c) * p.oh + oy) * p.ow + ox : (row * p.ow + ox) * p.ldy + c];
         if (p.mode == UpsampleMode::kNearest) {
           y = static_cast<float>(x(upsample_nearest(oy, p.h, static_cast<float>(step_h)),
                                    upsample_nearest(ox, p.w, static_cast<float>(step_w))));

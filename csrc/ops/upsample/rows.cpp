@@ -95,7 +95,10 @@ void run(const UpsampleParams& p, const Ptrs& ptrs, Worker worker) {
   }
 }
 
-const char* why_not(const UpsampleParams&, const Machine& m) { return why_not_here(m); }
+const char* why_not(const UpsampleParams& p, const Machine& m) {
+  if (const char* reason = why_not_here(m)) return reason;
+  return p.y_nchw ? "writes NHWC" : nullptr;
+}
 
 }  // namespace
 

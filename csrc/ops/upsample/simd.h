@@ -4,13 +4,16 @@
 
 namespace pycnn {
 namespace isa_baseline {
+extern const UpsampleKernel upsample_planes;
 extern const UpsampleKernel upsample_rows;
-}
+}  // namespace isa_baseline
 namespace isa_avx2 {
+extern const UpsampleKernel upsample_planes;
 extern const UpsampleKernel upsample_rows;
-}
+}  // namespace isa_avx2
 namespace isa_avx512 {
+extern const UpsampleKernel upsample_planes;
 extern const UpsampleKernel upsample_rows;
-}
+}  // namespace isa_avx512
 extern const UpsampleKernel upsample_reference;
 }  // namespace pycnn

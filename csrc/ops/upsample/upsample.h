@@ -3,7 +3,7 @@
 // nearest:  y = x[floor(oy * step)][floor(ox * step)]
 // bilinear: y = sum over the 2 x 2 pixels around the source position of x * (1 - |distance|), the position being
 //           (o + 0.5) * step - 0.5, not below 0; with aligned corners o * (in - 1) / (out - 1).
-// step is in / out, or 1 / factor where the caller gave a factor. x: NHWC, pixel stride ldx; y: NHWC, pixel stride ldy.
+// step is in / out, or 1 / factor where the caller gave a factor. x: NHWC, pixel stride ldx; y: NHWC, pixel stride ldy, or contiguous NCHW.
 #pragma once
 #include "base/dtype.h"
 #include "base/kernel.h"
@@ -16,6 +16,7 @@ struct UpsampleParams {
   UpsampleMode mode = UpsampleMode::kNearest;
   int64_t n = 1, h = 1, w = 1, c = 1, oh = 1, ow = 1;
   int64_t ldx = 0, ldy = 0;
+  int64_t y_nchw = 0;
   double factor_h = 0, factor_w = 0;  // output over input size as the caller gave it; 0: from the sizes
 };
 
@@ -23,7 +24,7 @@ template <class Visit>
 void visit_fields(UpsampleParams& p, Visit&& field) {
   field("mode", p.mode), field("n", p.n), field("h", p.h), field("w", p.w), field("c", p.c), field("oh", p.oh);
   field("ow", p.ow), field("ldx", p.ldx), field("ldy", p.ldy), field("factor_h", p.factor_h);
-  field("factor_w", p.factor_w);
+  field("factor_w", p.factor_w), field("y_nchw", p.y_nchw);
 }
 
 // Source pixels an output pixel.
