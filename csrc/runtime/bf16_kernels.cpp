@@ -15,6 +15,7 @@ namespace pycnn {
 PYCNN_DECLARE(Conv2dParams, conv2d_scale)
 PYCNN_DECLARE(Conv2dParams, conv2d_depthwise3x3)
 PYCNN_DECLARE(Conv2dParams, conv2d_depthwise_window)
+PYCNN_DECLARE(Conv2dParams, conv2d_grouped)
 PYCNN_DECLARE(Conv2dParams, conv2d_depthwise)
 PYCNN_DECLARE(Conv2dParams, conv2d_igemm)
 PYCNN_DECLARE(Conv2dParams, conv2d_stem)
@@ -59,11 +60,12 @@ KernelList<P, Bf16> listed() {
 KernelList<Conv2dParams, Bf16> conv2d_kernels() {
   return listed<Conv2dParams, isa_avx512_bf16::conv2d_scale, isa_avx512_bf16::conv2d_depthwise3x3,
                 isa_avx512_bf16::conv2d_depthwise_window, isa_avx512_bf16::conv2d_depthwise,
-                isa_avx512_bf16::conv2d_igemm, isa_avx512_bf16::conv2d_stem, isa_avx512_bf16::conv2d_patch,
-                isa_avx512_bf16::conv2d_winograd4, isa_avx512_bf16::conv2d_winograd2, isa_avx2_bf16::conv2d_scale,
-                isa_avx2_bf16::conv2d_depthwise3x3, isa_avx2_bf16::conv2d_depthwise_window,
-                isa_avx2_bf16::conv2d_depthwise, isa_avx2_bf16::conv2d_igemm, isa_avx2_bf16::conv2d_stem,
-                isa_avx2_bf16::conv2d_patch, isa_avx2_bf16::conv2d_winograd4, isa_avx2_bf16::conv2d_winograd2>();
+                isa_avx512_bf16::conv2d_grouped, isa_avx512_bf16::conv2d_igemm, isa_avx512_bf16::conv2d_stem,
+                isa_avx512_bf16::conv2d_patch, isa_avx512_bf16::conv2d_winograd4, isa_avx512_bf16::conv2d_winograd2,
+                isa_avx2_bf16::conv2d_scale, isa_avx2_bf16::conv2d_depthwise3x3, isa_avx2_bf16::conv2d_depthwise_window,
+                isa_avx2_bf16::conv2d_depthwise, isa_avx2_bf16::conv2d_grouped, isa_avx2_bf16::conv2d_igemm,
+                isa_avx2_bf16::conv2d_stem, isa_avx2_bf16::conv2d_patch, isa_avx2_bf16::conv2d_winograd4,
+                isa_avx2_bf16::conv2d_winograd2>();
 }
 
 KernelList<ConvTranspose2dParams, Bf16> conv_transpose2d_kernels() {

@@ -48,6 +48,12 @@ class Conv:
             channels = self.groups == self.c == self.k
             steps = self.dilation == (1, 1) or self.stride == (1, 1)
             return square and channels and steps and not nchw
+        if "grouped" in kernel:
+            lanes, channels = LANES[kernel.rsplit("_", 1)[1]], self.c // self.groups
+            window = self.kernel == (3, 3) and self.stride in ((1, 1), (2, 2))
+            fits = self.c == self.k and channels > 1 and lanes % channels == 0
+            steps = self.dilation == (1, 1) or self.stride == (1, 1)
+            return window and fits and steps and not nchw
         if "stem" in kernel:
             (_, kw), (_, sw), (_, dw) = self.kernel, self.stride, self.dilation
             ow = (self.w + self.padding[1] + self.padding[3] - (kw - 1) * dw - 1) // sw + 1

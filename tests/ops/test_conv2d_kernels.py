@@ -16,7 +16,15 @@ from convolutions import (
 
 from pycnn import _C, ops
 
-SPECIAL = ("winograd", "planar", "depthwise_window", "depthwise3x3", "stem", "conv2d_scale")
+SPECIAL = (
+    "winograd",
+    "planar",
+    "depthwise_window",
+    "depthwise3x3",
+    "grouped",
+    "stem",
+    "conv2d_scale",
+)
 KERNELS = [name for name in convolutions.KERNELS if not any(word in name for word in SPECIAL)]
 
 

@@ -7,6 +7,7 @@
   extern const Conv2dKernel conv2d_depthwise;        \
   extern const Conv2dKernel conv2d_depthwise3x3;     \
   extern const Conv2dKernel conv2d_depthwise_window; \
+  extern const Conv2dKernel conv2d_grouped;          \
   extern const Conv2dKernel conv2d_igemm;            \
   extern const Conv2dKernel conv2d_patch;            \
   extern const Conv2dKernel conv2d_planar;           \
