@@ -1,58 +1,110 @@
-"""The least time a GPU allows each network, predicted from its steps and the card's data sheet; nothing is measured.
+"""The least time a GPU allows each network, and what its CUDA plan is predicted to take; nothing is measured.
 
     python -m bench.gpu_floor             # writes the table of docs/cuda.md
     python -m bench.gpu_floor resnet50 8  # one network at one batch, step by step
 
-Every step takes max(operations / rate, bytes / bandwidth), each byte of activations and weights moved once; what stays
-in the L2 between steps takes less, launches take more.
+The floor of a step is max(operations / rate, bytes / bandwidth), from an H200's data sheet, each byte of activations
+and weights moved once. The prediction is csrc/base/cuda/cost.h's, of the kernel that the plan has for the step: waves
+of tiles over the SMs, what tiles read of the L2, waits for memory, and what each launch of a CUDA graph costs. What
+stays in the L2 between steps takes less than either.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from types import ModuleType
 
 import torch
 
-import pycnn
+from bench.gpu_convs import wgmma_on
 from bench.gpu_pieces import NETWORKS, alive
+from bench.host_kernels import built
 from bench.report import ROOT, markdown
-from pycnn.explain import Report, StepReport
 from pycnn.files import write_text
+from pycnn.frontend import capture
+from pycnn.passes import run_passes
+from pycnn.planning.cuda import CudaTarget
+from pycnn.planning.program import Program
+from pycnn.planning.weights import Weights
+from pycnn.work import work_of
 
 DOCUMENT = ROOT / "docs" / "cuda.md"
 BEGIN, END = "<!-- bench:gpu_floor -->", "<!-- /bench -->"
-# H200, NVIDIA's data sheet: dense bf16 products, and HBM3e.
-RATE, BANDWIDTH = 989e12, 4.8e12
 BATCHES = (1, 8, 64, 256)
-HALF = 0.5  # bytes of bf16 over those of fp32, which the plan on the CPU moves
+BOUNDS = ("products", "l2", "waits", "memory")  # of a launch, as the kernels' predict() names them
 
 
-def report(name: str, batch: int) -> Report:
-    """The steps of a plan, made and not run."""
-    fast = pycnn.optimize(alive(name), exact=True)
-    x = torch.zeros(batch, 3, 224, 224).contiguous(memory_format=torch.channels_last)
-    with torch.inference_mode():
-        return pycnn.explain(fast, x)
+@dataclass(frozen=True)
+class Forecast:
+    """Of one step: seconds, the prediction with the launch; `bound`: what it waits for."""
+
+    kernel: str
+    path: str
+    floor: float
+    predicted: float
+    bound: str
 
 
-def step_seconds(step: StepReport) -> float:
-    """The roof of one step in bf16."""
-    return max(step.flops / RATE, HALF * (step.activation_bytes + step.weight_bytes) / BANDWIDTH)
+def target(kernels: ModuleType) -> CudaTarget:
+    """Plans of bf16, which are made and not run."""
+    return CudaTarget(kernels=kernels, device=torch.device("cpu"), dtype=torch.bfloat16, tf32=False)
 
 
-def seconds(found: Report) -> float:
+def program(name: str, on: CudaTarget) -> Program:
+    """The network, planned for `on`."""
+    net = alive(name).to(on.dtype)
+    with torch.no_grad():
+        graph = run_passes(
+            capture(net, (torch.zeros(1, 3, 224, 224, dtype=on.dtype),), dtype=on.dtype)
+        )
+    return Program(graph, Weights(graph.tensors, on), lambda: on)
+
+
+def forecasts(planned: Program, batch: int, wgmma: bool = False) -> list[Forecast]:
+    """The steps of a call; with `wgmma` the kernels of Hopper's own instructions may be among them."""
+    x = torch.empty(batch, 3, 224, 224, dtype=torch.bfloat16)
+    on, given = planned.target(), [x.contiguous(memory_format=torch.channels_last)]
+    assert isinstance(on, CudaTarget)
+    gpu, found = on.kernels.gpu(), []
+    with wgmma_on() if wgmma else nullcontext():
+        now = planned.at(given)
+        fresh = planned.with_weights(
+            planned.weights
+        )  # plans made with and without wgmma are not the same
+        for step in (step for lowered in fresh.plans(given) for step in lowered.steps):
+            work = work_of(step, now.shapes, on.itemsize)
+            asked = step.op, step.kernel, step.params, work.bytes, work.flops
+            told = on.kernels.predict(*asked)
+            floor = max(work.flops / gpu["products"], work.bytes / gpu["memory"])
+            bound = max(BOUNDS, key=told.__getitem__)
+            found.append(Forecast(step.kernel, step.node.path, floor, told["seconds"], bound))
+    return found
+
+
+def floor_of(found: Sequence[Forecast]) -> float:
     """The sum over the steps."""
-    return sum(map(step_seconds, found.steps))
+    return sum(step.floor for step in found)
+
+
+def predicted_of(found: Sequence[Forecast]) -> float:
+    """The sum over the steps: kernels run one after the other."""
+    return sum(step.predicted for step in found)
 
 
 def table() -> str:
-    """Microseconds a call and images a second, a row a network."""
-    rows = []
+    """Microseconds a call, a row a network: floor, predicted, and predicted with the wgmma kernels on."""
+    rows, on = [], target(built("cuda_host"))
     for name in NETWORKS:
-        floors = [seconds(report(name, batch)) for batch in BATCHES]
-        rate = BATCHES[-1] / floors[-1]
-        rows.append([name, *(f"{floor * 1e6:,.0f}" for floor in floors), f"{rate / 1e3:,.0f} k"])
-    return markdown(["network", *(f"batch {b}, µs" for b in BATCHES), "images/s at most"], rows)
+        planned, cells = program(name, on), []
+        for batch in BATCHES:
+            usual, hopper = (forecasts(planned, batch, wgmma) for wgmma in (False, True))
+            times = floor_of(usual), predicted_of(usual), predicted_of(hopper)
+            cells.append(" / ".join(f"{seconds * 1e6:,.0f}" for seconds in times))
+        rows.append([name, *cells])
+    return markdown(["network", *(f"batch {b}" for b in BATCHES)], rows)
 
 
 def write() -> None:
@@ -67,19 +119,21 @@ def write() -> None:
 
 def main(arguments: list[str]) -> int:
     """Run the command; returns the exit status."""
-    if not arguments:
-        write()
-        print(f"written: {DOCUMENT}")
-        return 0
     try:
-        name, batch = arguments[0], int(arguments[1]) if len(arguments) > 1 else 1
-        found = report(name, batch)
-    except ValueError as error:
+        if not arguments:
+            write()
+            print(f"written: {DOCUMENT}")
+            return 0
+        batch = int(arguments[1]) if len(arguments) > 1 else 1
+        found = forecasts(program(arguments[0], target(built("cuda_host"))), batch)
+    except (RuntimeError, ValueError) as error:
         print(f"gpu_floor: {error}", file=sys.stderr)
         return 1
-    for step in found.steps:
-        print(f"{step_seconds(step) * 1e6:8.2f} us  {step.op:12} {step.path}")
-    print(f"{seconds(found) * 1e6:8.2f} us  at least, batch {batch}")
+    print("  floor  predicted, us")
+    for step in found:
+        times = f"{step.floor * 1e6:7.2f} {step.predicted * 1e6:10.2f}"
+        print(f"{times}  {step.bound:8}  {step.kernel:36} {step.path}")
+    print(f"{floor_of(found) * 1e6:7.2f} {predicted_of(found) * 1e6:10.2f}  in all, batch {batch}")
     return 0
 
 

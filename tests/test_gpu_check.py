@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bench import gpu_check, gpu_floor, gpu_pieces
+from bench import gpu_check, gpu_pieces
 from bench.gpu_check import Piece
 from pycnn.explain import Report
 from pycnn.explain.report import StepReport
@@ -78,23 +78,3 @@ def test_the_floor_is_the_sum_of_each_steps_roof():
     assert gpu_pieces.floor(report, {"bf16_flops": 8e12, "copy_bytes_s": 3e12}) == pytest.approx(
         2e-3
     )
-
-
-def test_predicted_floors_are_written_between_their_marks(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(gpu_floor, "NETWORKS", ("mobilenet_v3_small",))
-    monkeypatch.setattr(gpu_floor, "BATCHES", (1, 4))
-    document = tmp_path / "cuda.md"
-    monkeypatch.setattr(gpu_floor, "DOCUMENT", document)
-    document.write_text(f"before\n{gpu_floor.BEGIN}\nold\n{gpu_floor.END}\nafter\n")
-    assert gpu_floor.main([]) == 0
-    text = document.read_text()
-    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
-    one, four = (float(cell) for cell in text.split("| mobilenet_v3_small |")[1].split("|")[:2])
-    assert 0 < one < four < 4 * one + 1  # weights are read once
-    capsys.readouterr()
-    assert gpu_floor.main(["mobilenet_v3_small", "2"]) == 0
-    assert "at least, batch 2" in capsys.readouterr().out
-    assert gpu_floor.main(["no_such_network"]) == 1
-    document.write_text("no marks")
-    with pytest.raises(ValueError, match="has no section"):
-        gpu_floor.write()

@@ -3,16 +3,10 @@ PYCNN_TEST_DEVICE=cuda, those of pycnn._cuda on the GPU."""
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import importlib
-import importlib.util
 import os
-import subprocess
-import sys
-import sysconfig
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -20,7 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-ROOT = Path(__file__).parents[2]
+from bench.host_kernels import built
+
 DEVICE = torch.device(os.environ.get("PYCNN_TEST_DEVICE", "cpu"))
 ON_HOST = DEVICE.type == "cpu"
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
@@ -39,32 +34,6 @@ def kernels() -> Any:
         torch.zeros(1, device=DEVICE)  # makes the context
         return importlib.import_module("pycnn._cuda")
     return built("cuda_host")
-
-
-@functools.cache
-def built(target: str) -> ModuleType:
-    """The module `pycnn_<target>` of CMakeLists.txt, brought up to date."""
-    build = ROOT / "build" / f"cpython-{sys.version_info.major}{sys.version_info.minor}"
-    here = Path(sys.executable).parent
-    cmake = here / "cmake" if (here / "cmake").exists() else "cmake"
-    path = f"{here}{os.pathsep}{os.environ['PATH']}"
-    with open(build / "cuda_host.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # tests may be shared out to several processes
-        done = subprocess.run(
-            [cmake, "--build", build, "--target", target, "-j", "2"],
-            capture_output=True, text=True, timeout=600, env={**os.environ, "PATH": path},
-        )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    suffix = sysconfig.get_config_var("EXT_SUFFIX")
-    return load(f"pycnn_{target}", build / "cuda_host" / f"pycnn_{target}{suffix}")
-
-
-def load(name: str, file: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def allow_everything() -> Any:

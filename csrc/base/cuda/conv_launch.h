@@ -19,6 +19,22 @@ struct ConvShape {
   int64_t pixels() const { return n * oh * ow; }
 };
 
+// Of blocks that each sum `tiles` tiles of the reduction. What is gathered element by element keeps up a quarter of the
+// rate: assumed.
+template <class Tile>
+Cost tile_cost(double blocks, double tiles, bool added) {
+  using T = typename Storage<Tile::kMath>::Type;
+  constexpr double kM = Tile::kBlockM, kN = Tile::kBlockN, kWhole = Tile::kGather == Gather::kPieces ? 1 : 0.25;
+  Demand d;
+  d.blocks = blocks;
+  d.operations = 2 * kM * kN * tiles * Tile::kTileElements;
+  d.rate = mma_rate(sizeof(T) == 2, Tile::kMath == Math::kF32 ? 3 : 1) * tile_share(kM, kN) * kWhole;
+  d.bytes = tiles * Tile::kStageBytes + kM * kN * sizeof(T) * (added ? 2 : 1);
+  d.waits = tiles / (Tile::kStages - 1) + 2;  // for the first tile, and for what is added or stored
+  d.resident = resident_blocks(Tile::kThreads, Tile::kShared);
+  return cost_of(d);
+}
+
 template <class Tile>
 struct ConvLauncher {
   using T = typename Storage<Tile::kMath>::Type;
@@ -78,16 +94,11 @@ struct ConvLauncher {
     return a;
   }
 
-  // Tile steps of the SM that has most, over how much of the multiply rate a tile of this shape keeps up: the ratio of
-  // products to bytes of shared memory it reads. An estimate, not measured yet.
-  static double cost(const ConvShape& s) {
-    constexpr double kSms = 132;
+  static Cost cost(const ConvShape& s) {
     const double m = Tile::kBlockM, n = Tile::kBlockN;
     const double blocks = std::ceil(static_cast<double>(s.pixels()) / m) *
                           std::ceil(static_cast<double>(s.group_k()) / n) * static_cast<double>(s.groups);
-    const double rate = m * n / (m + n) / 64 * (Tile::kGather == Gather::kPieces ? 1 : 0.25);
-    const double products = Tile::kMath == Math::kF32 ? 3 : 1;
-    return std::ceil(blocks / kSms) * m * n * (static_cast<double>(tiles(s)) + 2) * products / rate;
+    return tile_cost<Tile>(blocks, static_cast<double>(tiles(s)), s.ldr > 0);
   }
 
   static const char* check(const Ptrs& ptrs) {

@@ -1,6 +1,7 @@
 // What an implementation of an op on CUDA publishes. The parameters are the CPU's structs; tensors are NHWC of the
 // kernel's dtype with the same free pixel strides in elements; bias is fp32.
 #pragma once
+#include "base/cuda/cost.h"
 #include "base/cuda/device.h"
 
 namespace pycnn::cuda {
@@ -25,9 +26,8 @@ struct Kernel {
   const char* (*launch)(const Params&, const Ptrs&, Stream);
   bool tf32 = false;     // products of fp32 are rounded to TF32
   bool aligned = false;  // x must start on a multiple of 16 bytes
-  // Predicted time in units of the op's own, for a choice among kernels that take the problem; null: the table's order
-  // decides.
-  double (*cost)(const Params&) = nullptr;
+  // For a choice among kernels that take the problem; null: the table's order decides.
+  Cost (*cost)(const Params&) = nullptr;
 };
 
 template <class Params>

@@ -31,7 +31,7 @@ struct ConvKernel {
     Launcher::pack(conv_shape(p), weight, static_cast<T*>(packed));
   }
 
-  static double cost(const Conv2dParams& p) { return Launcher::cost(conv_shape(p)); }
+  static Cost cost(const Conv2dParams& p) { return Launcher::cost(conv_shape(p)); }
 
   static const char* launch(const Conv2dParams& p, const Ptrs& ptrs, Stream stream) {
     if (const char* reason = Launcher::check(ptrs)) return reason;

@@ -36,7 +36,7 @@ struct ConvScaled {
         to[half * channels(p) + c] = c < p.conv.c ? from[half * p.conv.c + c] : 0.0f;
   }
 
-  static double cost(const ConvScaledParams& p) { return Conv::cost(p.conv); }
+  static Cost cost(const ConvScaledParams& p) { return Conv::cost(p.conv); }
 
   static const char* launch(const ConvScaledParams& p, const Ptrs& ptrs, Stream stream) {
     if (const char* reason = Launcher::check(ptrs)) return reason;

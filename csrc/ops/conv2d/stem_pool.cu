@@ -46,13 +46,22 @@ struct StemPool {
 
   static int64_t packed_bytes(const ConvPoolParams& p) { return Conv::packed_bytes(p.conv); }
   static void pack(const ConvPoolParams& p, const float* w, void* packed) { Conv::pack(p.conv, w, packed); }
-  static double cost(const ConvPoolParams& p) { return Conv::cost(p.conv); }
+  static int64_t pooled_tiles(const ConvPoolParams& p) {
+    const PoolTiling tiling = PoolTiling::of(p, Tile::kBlockM);
+    return p.conv.n * tiling.down(p) * tiling.across(p);
+  }
+
+  static Cost cost(const ConvPoolParams& p) {
+    const double n_tiles = std::ceil(static_cast<double>(p.conv.k) / Tile::kBlockN);
+    return tile_cost<Tile>(static_cast<double>(pooled_tiles(p)) * n_tiles,
+                           static_cast<double>(Launcher::tiles(conv_shape(p.conv))), false);
+  }
 
   static const char* launch(const ConvPoolParams& p, const Ptrs& ptrs, Stream stream) {
     if (const char* reason = Launcher::check(ptrs)) return reason;
     const auto narrow = [](int64_t v) { return static_cast<int>(v); };
     const PoolTiling tiling = PoolTiling::of(p, Tile::kBlockM);
-    const int64_t tiles = p.conv.n * tiling.down(p) * tiling.across(p);
+    const int64_t tiles = pooled_tiles(p);
     if (tiles == 0) return nullptr;
     ConvPoolArgs a{};
     a.conv = Launcher::arguments(conv_shape(p.conv), ptrs);

@@ -1,6 +1,5 @@
 // Kernels of the table out of the tiles of wgmma_epilogue.h.
 #pragma once
-#include <cmath>
 #include <cstdlib>
 #include <cstring>
 
@@ -43,15 +42,19 @@ struct WgmmaKernel {
   static int64_t n_tiles(const Conv2dParams& p) { return (p.k + Tile::kBlockN - 1) / Tile::kBlockN; }
   static int64_t tiles(const Conv2dParams& p) { return (p.pixels() + Tile::kBlockM - 1) / Tile::kBlockM * n_tiles(p); }
 
-  // As ConvLauncher's, in the same unit: a step is two of its tiles' 64 bytes, at 1.6 times the rate of mma.sync; a
-  // cluster adds its sums up. An estimate, not measured yet.
-  static double cost(const Conv2dParams& p) {
-    constexpr double kSms = 132, kRate = 1.6;
-    const double m = Tile::kBlockM, n = Tile::kBlockN, split = Tile::kSplit;
-    const double steps = std::ceil(static_cast<double>(wgmma_steps(p)) / split);
-    const double joined = Tile::kSplit > 1 ? 2 + split / 2 : 0;
-    return std::ceil(static_cast<double>(tiles(p)) * split / kSms) * m * n * (2 * steps + 2 + joined) /
-           (kRate * m * n / (m + n) / 64);
+  // A persistent block's tiles are counted as blocks. One that shares its tile reads the others' sums, split - 1 times
+  // its share of them, and waits twice for the whole cluster.
+  static Cost cost(const Conv2dParams& p) {
+    constexpr double kM = Tile::kBlockM, kN = Tile::kBlockN, kSplit = Tile::kSplit;
+    const double steps = std::ceil(static_cast<double>(wgmma_steps(p)) / kSplit);
+    Demand d;
+    d.blocks = static_cast<double>(tiles(p)) * kSplit;
+    d.operations = 2 * kM * kN * steps * kWgmmaChannels;
+    d.rate = kGpu.products * tile_share(kM, kN);
+    d.bytes = steps * Tile::kStageBytes + kM * kN * (sizeof(T) * (p.ldr > 0 ? 2 : 1) / kSplit);
+    if (kSplit > 1) d.bytes += kM * kN * sizeof(float) * (kSplit - 1) / kSplit;
+    d.waits = steps / Tile::kStages + 2 + (kSplit > 1 ? 2 : 0);
+    return cost_of(d);
   }
 
   static const char* maps(const Conv2dParams& p, const Ptrs& ptrs, WgmmaArgs& a) {

@@ -79,8 +79,8 @@ struct TransposedKernel {
     }
   }
 
-  static double cost(const ConvTranspose2dParams& p) {
-    double sum = 0;
+  static Cost cost(const ConvTranspose2dParams& p) {
+    Cost sum;
     for (int64_t number = 0; number < phases(p); ++number)
       sum += Launcher::cost(TransposedPhases::of(p, number).shape(p));
     return sum;

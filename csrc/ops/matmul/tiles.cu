@@ -1,6 +1,4 @@
-#include <cmath>
-
-#include "base/cuda/kernel.h"
+#include "base/cuda/conv_launch.h"
 #include "base/cuda/matmul_tile.h"
 #include "ops/matmul/cuda.h"
 
@@ -26,13 +24,9 @@ struct MatMul : NoWeights<MatMulParams> {
     return nullptr;
   }
 
-  // Tile steps of the SM that has most, as ConvLauncher::cost.
-  static double cost(const MatMulParams& p) {
-    constexpr double kSms = 132;
-    const double m = Tile::kBlockM, n = Tile::kBlockN;
+  static Cost cost(const MatMulParams& p) {
     const double blocks = static_cast<double>(matmul_batch(p) * m_tiles(p) * n_tiles(p));
-    const double rate = m * n / (m + n) / 64;
-    return std::ceil(blocks / kSms) * m * n * (static_cast<double>(tiles(p)) + 2) / rate;
+    return tile_cost<Tile>(blocks, static_cast<double>(tiles(p)), false);
   }
 
   static bool whole(const void* at, int64_t other, const int64_t (&batch)[kMatMulAxes]) {

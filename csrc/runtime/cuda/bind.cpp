@@ -68,6 +68,29 @@ py::list candidates(const std::string& name, const std::string& dtype, bool tf32
   return out;
 }
 
+// Seconds on an H200, as base/cuda/cost.h predicts them, of one kernel: what bounds it, and the sum. bytes: of the
+// operands and the result, each once, of which `cached` lie in the L2. operations: of a kernel without a cost of its own.
+py::dict predict(const std::string& op, const std::string& name, const py::dict& values, double bytes,
+                 double operations, double cached) {
+  const Bound b = bind_kernel(op, name, values);
+  Cost cost = b.kernel.cost(b.kernel.kernel, b.params.get());
+  if (cost.launches == 0) cost = pieces_cost(bytes, operations);
+  const double memory = (bytes - cached) / kGpu.memory + cached / kGpu.l2, launch = cost.launches * kGpu.launch;
+  py::dict out;
+  out["products"] = cost.products, out["l2"] = cost.moves, out["waits"] = cost.waits;
+  out["memory"] = memory, out["launch"] = launch;
+  out["seconds"] = std::fmax(cost.on_chip(), memory) + launch;
+  return out;
+}
+
+// What predictions are for.
+py::dict gpu() {
+  py::dict out;
+  out["products"] = kGpu.products, out["memory"] = kGpu.memory, out["l2"] = kGpu.l2, out["l2_bytes"] = kGpu.l2_bytes;
+  out["sms"] = kGpu.sms, out["launch"] = kGpu.launch;
+  return out;
+}
+
 void add_step(Plan& plan, const std::string& op, const std::string& kernel, const py::dict& values, const SlotTuple& x,
               const SlotTuple& residual, const SlotTuple& w, const SlotTuple& bias, const SlotTuple& y) {
   plan.add(op, kernel, read_params(find_op(op), values),
@@ -119,6 +142,9 @@ void bind_kernels(py::module_& m) {
       py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("w"), py::arg("out"));
   m.def("candidates", &candidates, py::arg("op"), py::arg("dtype"), py::arg("tf32"), py::arg("aligned"),
         py::arg("params"));
+  m.def("predict", &predict, py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("bytes"),
+        py::arg("operations"), py::arg("cached") = 0.0);
+  m.def("gpu", &gpu);
   m.def("choose", &choose, py::arg("op"), py::arg("dtype"), py::arg("tf32"), py::arg("aligned"), py::arg("params"));
   m.def("run", &run_kernel, py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("x"), py::arg("residual"),
         py::arg("w"), py::arg("bias"), py::arg("y"), py::arg("stream"));

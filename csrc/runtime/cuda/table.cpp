@@ -44,7 +44,7 @@ AnyKernel erase(const Kernel<P>& k) {
       },
       [](const void* kernel, const void* p) {
         const auto cost = static_cast<const Kernel<P>*>(kernel)->cost;
-        return cost ? cost(*static_cast<const P*>(p)) : -1;
+        return cost ? cost(*static_cast<const P*>(p)) : Cost{};
       },
   };
 }
@@ -103,11 +103,11 @@ bool fits(const AnyKernel& kernel, Dtype dtype, bool tf32, bool aligned) {
 
 const AnyKernel* choose_kernel(const Op& op, Dtype dtype, bool tf32, bool aligned, const void* params) {
   const AnyKernel* best = nullptr;
-  double least = -1;
+  double least = 0;
   for (const AnyKernel& kernel : op.kernels) {
     if (!fits(kernel, dtype, tf32, aligned)) continue;
-    const double cost = kernel.cost(kernel.kernel, params);
-    if (best != nullptr && (least < 0 || cost < 0 || cost >= least)) continue;
+    const double cost = kernel.cost(kernel.kernel, params).seconds();
+    if (best != nullptr && (least == 0 || cost == 0 || cost >= least)) continue;
     if (kernel.why_not(kernel.kernel, params) == nullptr) best = &kernel, least = cost;
   }
   return best;

@@ -17,7 +17,7 @@ struct AnyKernel {
   int64_t (*packed_bytes)(const void* kernel, const void* params);
   void (*pack)(const void* kernel, const void* params, const float* w, void* packed);
   const char* (*launch)(const void* kernel, const void* params, const Ptrs&, Stream);
-  double (*cost)(const void* kernel, const void* params);  // negative: the table's order decides
+  Cost (*cost)(const void* kernel, const void* params);  // nothing: the table's order decides
 };
 
 struct Op : ParamsType {
