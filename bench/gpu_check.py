@@ -50,6 +50,7 @@ PIECES = (
     Piece("kernels", gpu_pieces.kernels, True),
     *(Piece(f"errors_{n}", partial(gpu_pieces.errors, n), True) for n in gpu_pieces.NETWORKS),
     *(Piece(f"wgmma_{n}", partial(gpu_pieces.wgmma, n)) for n in gpu_convs.NETWORKS),
+    *(Piece(f"early_{n}", partial(gpu_pieces.early, n)) for n in gpu_pieces.NETWORKS),
     *(Piece(f"sanitizer_{t}", partial(gpu_pieces.sanitizer, t)) for t in gpu_pieces.TOOLS),
     *(
         Piece(f"times_{batch}_{n}", partial(gpu_pieces.times, n, batch))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
 
@@ -31,17 +31,22 @@ Clock = Callable[[Callable[[], object]], float]
 
 
 @contextmanager
-def wgmma_on() -> Iterator[None]:
-    """The wgmma kernels may be chosen and run."""
-    before = os.environ.get(SWITCH)
-    os.environ[SWITCH] = "1"
+def switched(name: str, value: str) -> Iterator[None]:
+    """The variable of the environment, as it was afterwards."""
+    before = os.environ.get(name)
+    os.environ[name] = value
     try:
         yield
     finally:
         if before is None:
-            del os.environ[SWITCH]
+            del os.environ[name]
         else:
-            os.environ[SWITCH] = before
+            os.environ[name] = before
+
+
+def wgmma_on() -> AbstractContextManager[None]:
+    """The wgmma kernels may be chosen and run."""
+    return switched(SWITCH, "1")
 
 
 def params(target: CudaTarget, layer: Layer, batch: int) -> dict[str, float]:

@@ -31,6 +31,7 @@ NETWORKS = (
 )  # fmt: skip
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 TOOLS = ("memcheck", "racecheck", "initcheck")  # of compute-sanitizer
+EARLY = "PYCNN_CUDA_PDL"  # kernels may start while those before them end
 OWN_ERRORS = 1.5  # of torch's own error: how far a network may be from fp64
 # One problem of each kernel, for the sanitizers: they slow a launch down a hundred times.
 SANITIZED = "edges_of_tiles or depthwise or elementwise or arith or pool or norm or softmax or upsample or layout"
@@ -159,6 +160,23 @@ def errors(name: str, record: Found, device: str = "cuda", size: int = 224) -> F
             found["errors"][word] = {"pycnn": ours, "torch": own, "by_torch": by_torch}
             if not ours <= max(OWN_ERRORS * own, 1e-5):
                 found["failures"].append(f"{name} in {word}: error {ours:.2e}, torch's {own:.2e}")
+    return found
+
+
+def early(name: str, record: Found, device: str = "cuda", size: int = 224) -> Found:
+    """Programmatic dependent launch: the bits of many calls in a CUDA graph with it are those without; times."""
+    found: Found = {"seconds": {}, "failures": []}
+    net = alive(name).to(device, torch.bfloat16)
+    x = torch.randn(1, 3, size, size, device=device, dtype=torch.bfloat16)
+    with torch.inference_mode():
+        expected = pycnn.optimize(net)(x)
+        for switch in ("0", "1"):
+            with gpu_convs.switched(EARLY, switch):
+                fast = pycnn.optimize(net)
+                wrong = sum(not torch.equal(fast(x), expected) for _ in range(50))
+                found["seconds"][f"{EARLY}={switch}"] = seconds(partial(fast, x), 0.2)
+            if wrong:
+                found["failures"].append(f"{name}, {EARLY}={switch}: {wrong} of 50 calls differ")
     return found
 
 

@@ -1,6 +1,7 @@
 """bench.gpu_check without a GPU: which pieces run, the record, what it says where there is nothing to run on."""
 
 import json
+import os
 
 import pytest
 
@@ -78,3 +79,17 @@ def test_the_floor_is_the_sum_of_each_steps_roof():
     assert gpu_pieces.floor(report, {"bf16_flops": 8e12, "copy_bytes_s": 3e12}) == pytest.approx(
         2e-3
     )
+
+
+def test_bits_with_and_without_early_starts_are_compared(monkeypatch):
+    """On the CPU, which has none; a call that differs is counted."""
+    monkeypatch.setattr(gpu_pieces, "seconds", lambda call, budget: 0.5)
+    found = gpu_pieces.early("mobilenet_v3_small", {}, device="cpu", size=32)
+    assert found["failures"] == [] and list(found["seconds"]) == [
+        "PYCNN_CUDA_PDL=0",
+        "PYCNN_CUDA_PDL=1",
+    ]
+    assert "PYCNN_CUDA_PDL" not in os.environ
+    monkeypatch.setattr(gpu_pieces.torch, "equal", lambda a, b: False)
+    found = gpu_pieces.early("mobilenet_v3_small", {}, device="cpu", size=32)
+    assert found["failures"][1] == "mobilenet_v3_small, PYCNN_CUDA_PDL=1: 50 of 50 calls differ"

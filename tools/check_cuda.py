@@ -4,8 +4,10 @@
 
 The table is tools/cuda_resources.json. Of every kernel on every architecture: registers and static shared memory may
 not grow; spills, local memory and wgmma instructions that ptxas serialises are errors; what it uses of matrix, 16-byte
-and asynchronous instructions may not vanish, which is seen where there is a cuobjdump (nvidia-cuda-cuobjdump and
-nvidia-cuda-nvdisasm on PyPI, in the extra `dev`). Without an nvcc of at least 12.4 nothing is checked, and it says so.
+and asynchronous instructions may not vanish. Kernels of sm_90 must wait for those before them, and let the next one
+start, and load and store nothing before that but by asynchronous copies (of weights); those of sm_80 must not.
+Instructions are seen where there is a cuobjdump (nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm on PyPI, in the extra
+`dev`). Without an nvcc of at least 12.4 nothing is checked, and it says so.
 """
 
 from __future__ import annotations
@@ -32,8 +34,10 @@ USES = {
     "load16": ("LDG.", ".128"), "store16": ("STG.", ".128"),
     "wgmma": ("HGMMA.", ""), "tma_load": ("UTMALDG.", ""), "tma_im2col": ("UTMALDG.", ".IM2COL"),
     "tma_store": ("UTMASTG", ""), "mbarrier": ("SYNCS.", ""), "cluster": ("UCGABAR", ""),
+    "waits": ("ACQBULK", ""), "starts_next": ("PREEXIT", ""),
 }  # fmt: skip
 LOCAL = ("LDL", "STL")  # loads and stores of local memory
+GLOBAL = ("LDG.", "STG.", "UTMASTG")  # what a kernel may do only once it has waited
 # ptxas makes products of wgmma wait for each other, and says so as a remark.
 SERIALISED = re.compile(r"\((C75\d\d)\) Potential Performance Loss[^\n]*?'(\w+)'")
 Needs = dict[str, Any]
@@ -108,7 +112,8 @@ def instructions(lines: Iterator[str]) -> Iterator[tuple[str, str]]:
 
 
 def uses(lines: Iterator[str]) -> dict[str, set[str]]:
-    """Which of `USES` each kernel has; "local" where it touches local memory."""
+    """Which of `USES` each kernel has; "local" where it touches local memory, "early" where it moves data by its own
+    loads and stores before it has waited for the kernels before it."""
     found: dict[str, set[str]] = {}
     for kernel, instruction in instructions(lines):
         mine = found.setdefault(kernel, set())
@@ -117,7 +122,23 @@ def uses(lines: Iterator[str]) -> dict[str, set[str]]:
         )
         if instruction.startswith(LOCAL):
             mine.add("local")
+        if instruction.startswith(GLOBAL) and "waits" not in mine and _starts_early(kernel):
+            mine.add("early")
     return found
+
+
+def _starts_early(kernel: str) -> bool:
+    return kernel.startswith("sm_90")
+
+
+def out_of_order(name: str, mine: set[str]) -> list[str]:
+    """One sentence for each way in which a kernel may run beside those before it and is not made for it."""
+    if not _starts_early(name):
+        wrong = sorted(mine & {"waits", "starts_next"})
+        return [f"{name}: {what} is for kernels of sm_90" for what in wrong]
+    said = [f"{name} does not wait for the kernels before it"] * ("waits" not in mine)
+    said += [f"{name} does not let the next kernel start"] * ("starts_next" not in mine)
+    return said + [f"{name} loads or stores before it has waited"] * ("early" in mine)
 
 
 def cuobjdump() -> str | None:
@@ -143,6 +164,7 @@ def problems(known: Resources, found: Resources) -> list[str]:
             said += [f"{name} has no {what} instruction any more" for what in gone]
             if "local" in needs["uses"]:
                 said.append(f"{name} touches local memory")
+            said += out_of_order(name, set(needs["uses"]))
     said += [f"{name} is in {TABLE.name} and in no source" for name in known if name not in found]
     return said
 

@@ -42,7 +42,7 @@ def allow_everything() -> Any:
     if ON_HOST:
         module.configure(1, "")
         module.forbid_all()
-        module.allow(1, 2**62, True)
+        module.allow(1, 2**62, True, constant=True)
     return module
 
 
@@ -112,9 +112,9 @@ def run(
         for tensor in (x, y, residual, third):
             if tensor is not None:
                 tensor.allow(module)
-        module.allow(packed.data_ptr() + start, packed.numel() - 16, False)
+        module.allow(packed.data_ptr() + start, packed.numel() - 16, False, constant=True)
         if bias is not None:
-            module.allow(bias.data_ptr(), bias.numel() * 4, False)
+            module.allow(bias.data_ptr(), bias.numel() * 4, False, constant=True)
     w = 0 if weight is None else packed.data_ptr() + start
     w = w if third is None else third.pointer
     r, b = 0 if residual is None else residual.pointer, 0 if bias is None else bias.data_ptr()

@@ -45,9 +45,10 @@ conv_scaled_tile(ConvScaledArgs s) {
   const int first_channel = static_cast<int>(block_x() % a.n_tiles) * Tile::kBlockN;
   ConvSource<Tile> source;
   source.start(a, first_pixel, 0);
+  fetch_first_weights<Tile>(a, first_channel, 0);
   const auto fetch_tile = [&](char* stage, int tile) {
     source.fetch(a, stage);
-    fetch_weights<Tile>(a, first_channel, 0, tile, stage + Tile::kBlockM * kRowBytes);
+    fetch_more_weights<Tile>(a, first_channel, 0, tile, stage);
     source.advance(a);
   };
   const auto arrived = [&](char* stage, int tile) { scale_rows<Tile>(s, stage, tile); };

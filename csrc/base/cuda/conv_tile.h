@@ -144,6 +144,24 @@ PYCNN_DEVICE void fetch_weights(const ConvArgs& a, int first_channel, int group,
   }
 }
 
+// Weights do not depend on the kernels before: those of the tiles that fly first come while they end, and belong to the
+// first group of copies.
+template <class Tile>
+PYCNN_DEVICE void fetch_first_weights(const ConvArgs& a, int first_channel, int group) {
+#pragma unroll
+  for (int tile = 0; tile < Tile::kStages - 1; ++tile)
+    if (tile < a.tiles)
+      fetch_weights<Tile>(a, first_channel, group, tile,
+                          shared() + tile * Tile::kStageBytes + Tile::kBlockM * kRowBytes);
+  wait_for_earlier();
+}
+
+// Of all others.
+template <class Tile>
+PYCNN_DEVICE void fetch_more_weights(const ConvArgs& a, int first_channel, int group, int tile, char* stage) {
+  if (tile >= Tile::kStages - 1) fetch_weights<Tile>(a, first_channel, group, tile, stage + Tile::kBlockM * kRowBytes);
+}
+
 // The pixel of y and residual that output `pixel` is.
 template <class Tile>
 PYCNN_DEVICE int64_t conv_target(const ConvArgs& a, int64_t pixel) {
@@ -248,9 +266,10 @@ struct AsItArrived {
 template <class Tile>
 PYCNN_DEVICE void conv_sums(const ConvArgs& a, ConvSource<Tile>& source, int first_channel, int group,
                             float (&acc)[Tile::kWarpM / 16][Tile::kWarpN / 8][4]) {
+  fetch_first_weights<Tile>(a, first_channel, group);
   const auto fetch_tile = [&](char* stage, int tile) {
     source.fetch(a, stage);
-    fetch_weights<Tile>(a, first_channel, group, tile, stage + Tile::kBlockM * kRowBytes);
+    fetch_more_weights<Tile>(a, first_channel, group, tile, stage);
     source.advance(a);
   };
   tile_sums<Tile>(a.tiles, fetch_tile, AsItArrived{}, acc);

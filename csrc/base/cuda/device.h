@@ -13,6 +13,10 @@
 //   round_tf32(v)                            the nearest TF32, ties away from zero, as fp32
 //   reciprocal(v)                            1 / v to one unit in the last place; 1 / infinity is 0
 //   shfl_xor(v, mask)                        v of lane ^ mask
+//   wait_for_earlier()                       until the kernels before this one in the stream are done; then the next may
+//                                            start. It is the first word of every kernel that is about memory, but for
+//                                            loads of weights and biases: where starts_early(), a kernel of sm_90 may run
+//                                            while those before it end. Elsewhere nothing: launches follow each other
 //
 // A kernel is PYCNN_GLOBAL(threads) void name(Args by value), a device function PYCNN_DEVICE; launch() starts one.
 #pragma once

@@ -24,15 +24,25 @@ inline void sync_warp(const char* file = __builtin_FILE(), int line = __builtin_
   if (fibers::site("sync_warp", file, line)) fibers::warp_exchange([](void* const*) {}, nullptr);
 }
 
+inline void wait_for_earlier(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+  if (fibers::site("wait_for_earlier", file, line)) fibers::wait_for_earlier();
+}
+
+template <class T>
+T not_a_number() {
+  T v;
+  std::memset(&v, 0xff, sizeof v);
+  return v;
+}
 template <class T>
 T load(const T* p) {
   fibers::check_global(p, sizeof(T), false);
-  return *p;
+  return fibers::too_early(p) ? not_a_number<T>() : *p;
 }
 template <class T>
 void store(T* p, T v) {
   fibers::check_global(p, sizeof(T), true);
-  *p = v;
+  *p = fibers::too_early(p) ? not_a_number<T>() : v;
 }
 inline Vec16 load16(const void* p, bool take) { return take ? load(static_cast<const Vec16*>(p)) : Vec16{}; }
 inline void store16(void* p, const Vec16& v) { store(static_cast<Vec16*>(p), v); }

@@ -1,6 +1,6 @@
 // base/cuda/device.h for nvcc.
 #pragma once
-#include <cuda_runtime.h>
+#include "base/cuda/launch_ptx.h"
 
 #define PYCNN_DEVICE __device__ __forceinline__
 // The 1, blocks an SM at least: without it ptxas of CUDA 13 spills registers of small kernels for the sake of occupancy.
@@ -90,20 +90,12 @@ PYCNN_DEVICE float reciprocal(float v) {
 
 PYCNN_DEVICE float shfl_xor(float v, int mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
 
-// Null, or what CUDA says about the launch. More shared memory than 48 KiB is asked for at each launch: the attribute
-// is kept per device by the runtime, and the call costs less than remembering which devices have it.
-template <auto kKernel, class Args>
-const char* launch(Grid grid, int threads, int shared_bytes, Stream stream, const Args& args) {
-  if (grid.x > 0x7fffffff || grid.y > 0xffff) return "the launch needs more blocks than a CUDA grid has";
-  cudaError_t status = cudaSuccess;
-  if (shared_bytes > 48 * 1024)
-    status = cudaFuncSetAttribute(kKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
-  if (status == cudaSuccess) {
-    const dim3 blocks(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y));
-    kKernel<<<blocks, threads, shared_bytes, static_cast<cudaStream_t>(stream)>>>(args);
-    status = cudaGetLastError();
-  }
-  return status == cudaSuccess ? nullptr : cudaGetErrorString(status);
+// Before the first read or write of what other launches read or write; the next kernel may start when all blocks are here.
+PYCNN_DEVICE void wait_for_earlier() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
 }
 
 }  // namespace pycnn::cuda

@@ -98,7 +98,8 @@ void move_rows(const Flight& flight, const Block& block) {
     for (int64_t e = 0; e < c.map.box[0]; ++e) {
       char* shared = swizzled(block, c, row, e);
       const bool there = global && e < inside;
-      if (load && there) std::memcpy(shared, global + e * kMapElement, kMapElement);
+      if (load && there && !flight.poisoned) std::memcpy(shared, global + e * kMapElement, kMapElement);
+      if (load && there && flight.poisoned) std::memset(shared, 0xff, kMapElement);
       if (load && !there) std::memset(shared, 0, kMapElement);
       if (!load && there && !flight.poisoned) std::memcpy(global + e * kMapElement, shared, kMapElement);
       if (!load && there && flight.poisoned) std::memset(global + e * kMapElement, 0xff, kMapElement);
@@ -179,7 +180,8 @@ void tma_copy(const TmaCopy& copy) {
         if (each == copy.barrier) fail("TMA meets an mbarrier whose initialisation no fence made visible");
     std::memset(copy.shared, 0xff, bytes);
   }
-  m.flights.push_back({copy, &self(), self().bulk_group, !copy.barrier && unfenced(copy.shared, bytes)});
+  const bool hidden = !copy.barrier && unfenced(copy.shared, bytes);
+  m.flights.push_back({copy, &self(), self().bulk_group, hidden || too_early(s.address)});
 }
 
 void tma_store_commit() { ++self().bulk_group; }

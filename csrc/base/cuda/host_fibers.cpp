@@ -40,7 +40,11 @@ void land(Fiber& fiber, int64_t last_group) {
   const auto rest = std::remove_if(copies.begin(), copies.end(), [&](const Copy& copy) {
     if (copy.group > last_group) return false;
     std::memset(copy.to, 0, 16);
-    std::memcpy(copy.to, copy.from, static_cast<size_t>(copy.bytes));
+    if (copy.too_early) {
+      std::memset(copy.to, 0xff, static_cast<size_t>(copy.bytes));
+    } else {
+      std::memcpy(copy.to, copy.from, static_cast<size_t>(copy.bytes));
+    }
     return true;
   });
   copies.erase(rest, copies.end());
@@ -118,7 +122,7 @@ void prepare_cluster(int64_t first_block) {
       Fiber& fiber = m.fibers[rank * static_cast<size_t>(m.threads) + static_cast<size_t>(thread)];
       if (!fiber.stack) fiber.stack.reset(new char[kStackBytes]);
       fiber.where = {thread, index % m.grid_x, index / m.grid_x, block.shared.get(), static_cast<int>(rank), m.grid_x};
-      fiber.state = State::kReady, fiber.copies.clear(), fiber.group = 0, fiber.bulk_group = 0;
+      fiber.state = State::kReady, fiber.waited = false, fiber.copies.clear(), fiber.group = 0, fiber.bulk_group = 0;
       fiber.unfenced.clear(), fiber.unfenced_mbarriers.clear();
       prepare_context(fiber.context, fiber.stack.get(), kStackBytes, fiber_main);
     }
@@ -165,9 +169,9 @@ void configure(uint64_t seed, const std::string& drop) {
 
 std::vector<std::string> sites() { return {m.sites.begin(), m.sites.end()}; }
 
-void allow(const void* begin, size_t bytes, bool writable) {
+void allow(const void* begin, size_t bytes, bool writable, bool constant) {
   const auto at = reinterpret_cast<uintptr_t>(begin);
-  m.ranges.push_back({at, at + bytes, writable});
+  m.ranges.push_back({at, at + bytes, writable, constant});
 }
 
 void only_count(bool on) {
@@ -229,6 +233,15 @@ void check_range(const void* p, size_t bytes, bool write) {
   fail(std::to_string(bytes) + " bytes of global memory are " + (write ? "written " : "read ") + where);
 }
 
+void wait_for_earlier() { self().waited = true; }
+
+bool too_early(const void* p) {
+  if (self().waited) return false;
+  const auto at = reinterpret_cast<uintptr_t>(p);
+  return std::none_of(m.ranges.begin(), m.ranges.end(),
+                      [&](const Range& r) { return r.constant && at >= r.begin && at < r.end; });
+}
+
 bool site(const char* kind, const char* file, int line) {
   const char* slash = std::strrchr(file, '/');
   const std::string name = std::string(kind) + " " + (slash ? slash + 1 : file) + ":" + std::to_string(line);
@@ -261,7 +274,7 @@ void async_copy(void* to, const void* from, int bytes) {
   for (int i = 0; i < bytes; ++i) check_global(static_cast<const char*>(from) + i, 1, false);
   std::memset(to, 0xff, 16);
   Fiber& fiber = self();
-  fiber.copies.push_back({to, from, bytes, random_below(2) ? fiber.group : -1});
+  fiber.copies.push_back({to, from, bytes, random_below(2) ? fiber.group : -1, bytes > 0 && too_early(from)});
   land(fiber, -1);
 }
 

@@ -3,7 +3,7 @@
 //
 // What it checks: every access lies in shared memory or in a range of global memory that was allowed, and is aligned;
 // all threads meet at barriers and all lanes of a warp at warp operations (else: deadlock); shared memory holds NaN
-// before it is written. What it varies with the seed: the order of blocks, which warp runs ahead of the others and which
+// before it is written, and so do operands before the kernels before this one are done. What it varies with the seed: the order of blocks, which warp runs ahead of the others and which
 // lane comes first, and whether a cp.async lands when it is issued or at the wait, so that a missing barrier changes the
 // result for some seed. One barrier can be dropped by name, to see that a test notices.
 #pragma once
@@ -28,8 +28,8 @@ struct Launch {
 void only_count(bool on);
 std::vector<Launch> launches();
 
-// Global memory the kernels may touch.
-void allow(const void* begin, size_t bytes, bool writable);
+// Global memory the kernels may touch. constant: no launch before this one may still be writing or reading it.
+void allow(const void* begin, size_t bytes, bool writable, bool constant = true);
 void forbid_all();
 
 // Throws std::runtime_error with a sentence when a thread does what it must not.
@@ -50,6 +50,10 @@ extern Where here;
 void check_shared(const void* p, size_t bytes);
 void check_global(const void* p, size_t bytes, bool write);  // aligned to its size
 void check_range(const void* p, size_t bytes, bool write);
+
+void wait_for_earlier();
+// Whether this thread has not waited and p is not constant: what is read is NaN, and so is what is written.
+bool too_early(const void* p);
 
 // False: this site is the dropped one.
 bool site(const char* kind, const char* file, int line);

@@ -16,7 +16,7 @@ namespace pycnn::cuda::fibers {
 
 struct Range {
   uintptr_t begin, end;
-  bool writable;
+  bool writable, constant;
 };
 
 // A cp.async under way.
@@ -25,6 +25,7 @@ struct Copy {
   const void* from;
   int bytes;
   int64_t group;
+  bool too_early;
 };
 
 enum class State { kReady, kAtBarrier, kAtClusterBarrier, kAtNamed, kAtMbarrier, kAtBulkWait, kInWarp, kDone };
@@ -34,6 +35,7 @@ struct Fiber {
   Context context;
   Where where;
   State state = State::kReady;
+  bool waited = false;  // for the kernels before this one
   std::vector<Copy> copies;
   int64_t group = 0;
   const uint64_t* mbarrier = nullptr;  // kAtMbarrier: until the phase of this parity is over
@@ -88,7 +90,7 @@ struct Flight {
   TmaCopy copy;
   Fiber* by;
   int64_t group;  // of a store; a load has a barrier
-  bool poisoned;  // reads what no fence has made visible
+  bool poisoned;  // reads what no fence has made visible, or is too early
 };
 
 // One launch at a time: the tests run kernels on one thread of the process.

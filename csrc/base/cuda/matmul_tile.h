@@ -155,6 +155,7 @@ PYCNN_DEVICE void matmul_epilogue(const MatMulArgs& a, const MatMulEntry& entry,
 template <class Tile>
 PYCNN_GLOBAL(Tile::kThreads)
 matmul_tile(MatMulArgs a) {
+  wait_for_earlier();
   const int place = static_cast<int>(block_x() / a.n_tiles), warp = thread() / 32;
   const MatMulEntry entry = MatMulEntry::of(a, place / a.m_tiles);
   const int first_row = place % a.m_tiles * Tile::kBlockM;

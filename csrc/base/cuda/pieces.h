@@ -62,6 +62,7 @@ PYCNN_DEVICE void store_rows(const Rows& to, const Piece& p, const float (&v)[kP
 template <class Body>
 PYCNN_GLOBAL(kPieceThreads)
 each_piece(typename Body::Args a) {
+  wait_for_earlier();
   const uint32_t item = static_cast<uint32_t>(block_x()) * kPieceThreads + static_cast<uint32_t>(thread());
   if (item >= a.pieces.count) return;
   const uint32_t each = static_cast<uint32_t>(a.pieces.each_row), row = item / each;

@@ -103,24 +103,6 @@ PYCNN_DEVICE Vec16 cluster_load16(const void* p, int rank) {
   return v;
 }
 
-// Of the current device; -1: an error.
-inline int device_attribute(cudaDeviceAttr which) {
-  int device = 0, value = 0;
-  if (cudaGetDevice(&device) != cudaSuccess || cudaDeviceGetAttribute(&value, which, device) != cudaSuccess) return -1;
-  return value;
-}
-inline int multiprocessors() { return device_attribute(cudaDevAttrMultiProcessorCount); }
-// Elsewhere kernels of these words have empty bodies.
-inline const char* sm90_missing() {
-#if defined(PYCNN_SM90A)
-  const bool there = device_attribute(cudaDevAttrComputeCapabilityMajor) == 9 &&
-                     device_attribute(cudaDevAttrComputeCapabilityMinor) == 0;
-  return there ? nullptr : "needs a GPU of compute capability 9.0";
-#else
-  return "needs a build with 90a among PYCNN_CUDA_ARCHS";
-#endif
-}
-
 // A function of the driver, which this library does not link; null: the driver has none of that name.
 template <class F>
 F driver_function(const char* name) {
@@ -155,27 +137,6 @@ inline const char* encode(const TensorMapSpec& s, TensorMap* map) {
                         kSwizzle, kPromotion, kFill)
                : tiled(to, type, 2, address, dims, strides, s.box, steps, kInterleave, kSwizzle, kPromotion, kFill);
   return result == CUDA_SUCCESS ? nullptr : "the driver refuses a tensor map";
-}
-
-// launch() of base/cuda/device.h in clusters of `cluster` blocks along x, which grid.x is a multiple of.
-template <auto kKernel, class Args>
-const char* launch_cluster(Grid grid, int cluster, int threads, int shared_bytes, Stream stream, const Args& args) {
-  if (grid.x > 0x7fffffff || grid.y > 0xffff) return "the launch needs more blocks than a CUDA grid has";
-  cudaError_t status = cudaFuncSetAttribute(kKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
-  if (status == cudaSuccess) {
-    cudaLaunchAttribute attribute{};
-    attribute.id = cudaLaunchAttributeClusterDimension;
-    attribute.val.clusterDim.x = static_cast<unsigned>(cluster);
-    attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
-    cudaLaunchConfig_t config{};
-    config.gridDim = dim3(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y));
-    config.blockDim = dim3(static_cast<unsigned>(threads));
-    config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
-    config.stream = static_cast<cudaStream_t>(stream);
-    config.attrs = &attribute, config.numAttrs = 1;
-    status = cudaLaunchKernelEx(&config, kKernel, args);
-  }
-  return status == cudaSuccess ? nullptr : cudaGetErrorString(status);
 }
 
 }  // namespace pycnn::cuda

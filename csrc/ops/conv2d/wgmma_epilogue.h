@@ -153,6 +153,7 @@ PYCNN_DEVICE void wgmma_consume(const WgmmaArgs& a, const WgmmaMemory<Tile>& mem
   const int group = thread() / Tile::kGroup - 1, warp = thread() / 32 - 4;
   Ring<Tile::kStages> ring;
   int parity = 0;
+  wait_for_earlier();  // residual is read and y written here
   each_tile<Tile>(a, [&](int pixel, int channel) {
     float acc[Tile::kBlockN / 2] = {};
     if constexpr (Tile::kSplit == 1) fetch_residual(a, memory, group, pixel + group * 64, channel);

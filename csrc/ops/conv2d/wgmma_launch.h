@@ -1,18 +1,10 @@
 // Kernels of the table out of the tiles of wgmma_epilogue.h.
 #pragma once
-#include <cstdlib>
-#include <cstring>
-
 #include "base/cuda/kernel.h"
+#include "base/cuda/switches.h"
 #include "ops/conv2d/wgmma_epilogue.h"
 
 namespace pycnn::cuda {
-
-// Off until a GPU's record says that they agree; looked at when kernels are chosen.
-inline bool wgmma_is_on() {
-  const char* value = std::getenv("PYCNN_CUDA_WGMMA");
-  return value && std::strcmp(value, "1") == 0;
-}
 
 template <class Tile>
 struct WgmmaKernel {

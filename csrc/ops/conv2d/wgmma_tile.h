@@ -115,11 +115,21 @@ PYCNN_DEVICE void each_tile(const WgmmaArgs& a, F f) {
   }
 }
 
-// One thread's work: every tile of x and w, as soon as its buffer is free.
+// One thread's work: every tile of x and w, as soon as its buffer is free. Tiles of w that fill the free buffers come
+// before the kernels ahead are done, which only x has to wait for.
 template <class Tile>
 PYCNN_DEVICE void wgmma_produce(const WgmmaArgs& a, const WgmmaMemory<Tile>& memory) {
   Ring<Tile::kStages> ring;
   const Steps steps = own_steps<Tile>(a);
+  int early = steps.end - steps.begin < Tile::kStages ? steps.end - steps.begin : Tile::kStages;
+  const auto load_w = [&](int stage, int step, int channel) {
+    mbarrier_expect(memory.full(stage), Tile::kStageBytes);
+    tma_load(memory.b(stage), &a.w, step * static_cast<int>(kWgmmaChannels), channel, memory.full(stage));
+  };
+  const int first_tile = static_cast<int>(block_x()) / Tile::kSplit;
+#pragma unroll 1
+  for (int i = 0; i < early; ++i) load_w(i, steps.begin + i, first_tile % a.n_tiles * Tile::kBlockN);
+  wait_for_earlier();
   each_tile<Tile>(a, [&](int pixel, int channel) {
     const int ox = pixel % a.ow, oy = pixel / a.ow % a.oh, n = pixel / a.ow / a.oh;
     const int x = ox * a.sw - a.pw, y = oy * a.sh - a.ph;
@@ -127,15 +137,18 @@ PYCNN_DEVICE void wgmma_produce(const WgmmaArgs& a, const WgmmaMemory<Tile>& mem
 #pragma unroll 1
     for (int step = steps.begin; step < steps.end; ++step, ring.advance()) {
       uint64_t* full = memory.full(ring.stage);
-      mbarrier_wait(memory.empty(ring.stage), ring.phase ^ 1);
-      mbarrier_expect(full, Tile::kStageBytes);
+      if (early > 0) {
+        --early;
+      } else {
+        mbarrier_wait(memory.empty(ring.stage), ring.phase ^ 1);
+        load_w(ring.stage, step, channel);
+      }
       const int c = chunk * static_cast<int>(kWgmmaChannels);
       if (a.im2col) {
         tma_load_im2col(memory.a(ring.stage), &a.x, c, x, y, n, tap % a.kw * a.dw, tap / a.kw * a.dh, full);
       } else {
         tma_load(memory.a(ring.stage), &a.x, c, pixel, full);
       }
-      tma_load(memory.b(ring.stage), &a.w, step * static_cast<int>(kWgmmaChannels), channel, full);
       if (++chunk == a.chunks) chunk = 0, ++tap;
     }
   });

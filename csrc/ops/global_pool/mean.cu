@@ -18,6 +18,7 @@ struct GlobalMeanArgs {
 template <class T>
 PYCNN_GLOBAL(kThreads)
 global_mean(GlobalMeanArgs a) {
+  wait_for_earlier();
   const int image = static_cast<int>(block_x()) / a.chunks, chunk = static_cast<int>(block_x()) % a.chunks;
   const int piece = thread() % a.across, part = thread() / a.across, parts = kThreads / a.across;
   const int channel = (chunk * a.across + piece) * kPiece<T>;

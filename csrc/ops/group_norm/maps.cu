@@ -36,6 +36,7 @@ PYCNN_DEVICE int64_t group_norm_address(const GroupNormArgs& a, int64_t image, i
 template <class T>
 PYCNN_GLOBAL(kThreads)
 group_norm_map(GroupNormArgs a) {
+  wait_for_earlier();
   const int64_t image = block_x() / a.groups;
   const uint32_t channels = static_cast<uint32_t>(a.c / a.groups), count = channels * static_cast<uint32_t>(a.pixels);
   const int first = static_cast<int>(block_x() % a.groups) * static_cast<int>(channels);

@@ -18,6 +18,7 @@ struct LayerNormArgs {
 template <class T>
 PYCNN_GLOBAL(kThreads)
 layer_norm_row(LayerNormArgs a) {
+  wait_for_earlier();
   const int64_t row = block_x() * (kThreads / kLanes) + thread() / kLanes;
   if (row >= a.pixels) return;
   const T* x = static_cast<const T*>(a.x) + row * a.ldx;

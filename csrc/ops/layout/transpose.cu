@@ -31,6 +31,7 @@ PYCNN_DEVICE void layout_move(const LayoutArgs& a, int64_t nchw, int64_t nhwc) {
 template <class T>
 PYCNN_GLOBAL(kThreads)
 layout_narrow(LayoutArgs a) {
+  wait_for_earlier();
   const int64_t image = block_x() / a.across, pixel = block_x() % a.across * kThreads + thread();
   if (pixel >= a.pixels) return;
   for (int c = 0; c < a.c; ++c)
@@ -42,6 +43,7 @@ layout_narrow(LayoutArgs a) {
 template <class T>
 PYCNN_GLOBAL(kThreads)
 layout_tile(LayoutArgs a) {
+  wait_for_earlier();
   const int64_t tile = block_x() % (a.across * a.down), image = block_x() / (a.across * a.down);
   const int64_t first_pixel = tile % a.across * kTile, first_channel = tile / a.across * kTile;
   T* rows = reinterpret_cast<T*>(shared());

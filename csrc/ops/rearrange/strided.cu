@@ -16,6 +16,7 @@ struct RearrangeArgs {
 template <class T>
 PYCNN_GLOBAL(kThreads)
 strided_copy(RearrangeArgs a) {
+  wait_for_earlier();
   uint32_t rest = static_cast<uint32_t>(block_x()) * kThreads + static_cast<uint32_t>(thread());
   if (rest >= a.count) return;
   int64_t from = 0, to = 0;

@@ -16,6 +16,7 @@ struct SoftmaxArgs {
 template <class T>
 PYCNN_GLOBAL(kThreads)
 softmax_row(SoftmaxArgs a) {
+  wait_for_earlier();
   const int64_t row = block_x() * (kThreads / kLanes) + thread() / kLanes;
   if (row >= a.pixels) return;
   const T* x = static_cast<const T*>(a.x) + row * a.ldx;

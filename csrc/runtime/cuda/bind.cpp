@@ -188,8 +188,10 @@ PYBIND11_MODULE(pycnn_cuda_host, m) {
   m.def("sites", &fibers::sites);
   m.def(
       "allow",
-      [](uintptr_t begin, size_t bytes, bool writable) { fibers::allow(address<void>(begin), bytes, writable); },
-      py::arg("begin"), py::arg("bytes"), py::arg("writable"));
+      [](uintptr_t begin, size_t bytes, bool writable, bool constant) {
+        fibers::allow(address<void>(begin), bytes, writable, constant);
+      },
+      py::arg("begin"), py::arg("bytes"), py::arg("writable"), py::arg("constant") = false);
   m.def("forbid_all", &fibers::forbid_all);
   m.def("only_count", &fibers::only_count, py::arg("on"));
   m.def("launches", [] {
