@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from types import ModuleType
@@ -22,6 +23,7 @@ from pycnn.planning.target import Plan, Target, Tensors
 from pycnn.planning.tuned import shared_table
 
 DTYPES = {torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float32: "float32"}
+CHUNKS = "PYCNN_CUDA_CHUNKS"  # "1": on; off until a GPU's record says that it pays
 _PIECE = 16  # bytes that kernels move at once
 _ONE_PIXEL = dict.fromkeys(("h", "w", "oh", "ow", "kh", "kw", "groups"), 1)
 
@@ -29,7 +31,8 @@ _ONE_PIXEL = dict.fromkeys(("h", "w", "oh", "ow", "kh", "kw", "groups"), 1)
 @dataclass(frozen=True)
 class CudaTarget(Target):
     """`kernels`: the module that has them; `dtype` of the elements; `tf32`: whether products of fp32 may be
-    rounded to it. `clock`: what measures steps there. `recorder`, `graphs`: what records plans, and which are."""
+    rounded to it. `chunks`: large batches may run some images at a time. `clock`: what measures steps there.
+    `recorder`, `graphs`: what records plans, and which are."""
 
     kernels: ModuleType = field(kw_only=True)
     device: torch.device = field(kw_only=True)
@@ -39,6 +42,7 @@ class CudaTarget(Target):
         default=cuda_device.clock, compare=False, kw_only=True
     )
     fusing: bool = field(default=True, kw_only=True)
+    chunks: bool = field(default=False, kw_only=True)
     recorder: Recorder | None = field(default=None, compare=False, kw_only=True)
     graphs: Graphs = field(default=shared_graphs, compare=False, kw_only=True)
 
@@ -58,6 +62,15 @@ class CudaTarget(Target):
         """c rounded up to whole pieces of 16 bytes."""
         piece = _PIECE // self.itemsize
         return -(-c // piece) * piece
+
+    @property
+    def cache_bytes(self) -> int:  # type: ignore[override]
+        """Of the L2 of the GPU that the kernels' model of costs is of."""
+        return int(self.kernels.gpu()["l2_bytes"]) if self.chunks else 0
+
+    def predicted(self, step: Step, moved: float, cached: float) -> float:
+        asked = step.op, step.kernel, step.params, moved, 0.0, cached
+        return float(self.kernels.predict(*asked)["seconds"])
 
     def linear(self, params: Params) -> tuple[str, Params]:
         """A 1x1 convolution, a row being an image of one pixel."""
@@ -209,6 +222,7 @@ def targets(
             batch_invariant=batch_invariant,
             table=table,
             recorder=recorder,
+            chunks=os.environ.get(CHUNKS) == "1",
         )
 
     return now

@@ -20,7 +20,16 @@ _TILE = 4  # rows of a tile of Winograd's F(4x4, 3x3); those of F(2x2, 3x3) divi
 _ONE_PIXEL = {"kh": 1, "sh": 1, "ph": 0, "dh": 1}
 _PIXELS = ("elementwise", "add_act", "concat", "layer_norm", "local_response_norm", "softmax")
 _COUNTED = (  # ops whose parameter n is the number of images
-    *("conv2d", "conv_transpose2d", "pool2d", "global_pool", "upsample", "group_norm"),
+    *(
+        "conv2d",
+        "conv2d_pool",
+        "conv2d_scaled",
+        "conv_transpose2d",
+        "pool2d",
+        "global_pool",
+        "upsample",
+        "group_norm",
+    ),
     *("attention", "layout", "arith"),
 )
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from pycnn.ir import Shape
+from pycnn.planning.chunks import in_chunks
 from pycnn.planning.draft import Draft
 from pycnn.planning.homes import Homes
 from pycnn.planning.limit import Thrift, within
 from pycnn.planning.lowering import Pins
 from pycnn.planning.pairs import in_pairs
+from pycnn.planning.parts import Numbered
 from pycnn.planning.sketch import Given, Sketch, usual
 from pycnn.planning.step import Step
 from pycnn.planning.target import Plan, Target
@@ -53,13 +55,17 @@ def lower(given: Given, thrift: Thrift | None = None, keep: bool = False) -> Low
     """
     if thrift is None or keep:
         sketch = usual(given)
-        pairs = None if keep else in_pairs(sketch)
-        numbered = pairs or [*enumerate(sketch.work.steps)]
+        parts = None if keep else _in_parts(sketch)
+        numbered = parts or [*enumerate(sketch.work.steps)]
         numbers = [number for number, _ in numbered]
         draft = sketch.draft([step for _, step in numbered], sketch.spans, sketch.workers, keep)
     else:
         sketch, draft, numbers = within(given, thrift)
     return _built(sketch, draft, tuple(numbers))
+
+
+def _in_parts(sketch: Sketch) -> list[Numbered] | None:
+    return in_chunks(sketch) if sketch.given.target.cache_bytes else in_pairs(sketch)
 
 
 def _built(sketch: Sketch, draft: Draft, numbers: tuple[int, ...]) -> Lowered:
