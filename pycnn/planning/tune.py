@@ -79,7 +79,7 @@ def _candidates(step: Step, target: Target) -> Sequence[str]:
 def _is_open(step: Step, target: Target, table: Table) -> bool:
     if len(_candidates(step, target)) < 2:
         return False
-    return table.find(target.processor, _problem(step, target)) is None
+    return not table.has(target.processor, _problem(step, target))
 
 
 def _problem(step: Step, target: Target) -> str:

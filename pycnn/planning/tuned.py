@@ -1,4 +1,8 @@
-"""Which kernel was measured to be the fastest for a problem: a table in a file that people can read and pass on."""
+"""Which kernel was measured to be the fastest for a problem: a table in a file that people can read and pass on.
+
+Beneath a user's own table are those that come with the package, a file a processor: what was measured on the same kind
+of machine holds until something was measured on this one.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,9 @@ import json
 import logging
 import math
 import os
+import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +23,9 @@ from pycnn.planning.params import Params
 log = logging.getLogger("pycnn.tuned")
 
 _FORMAT = 1
+SHIPPED = Path(__file__).with_name(
+    "tables"
+)  # of the package, written by tools/ship_tuned.py; may be none
 _WORTH = 1.03  # times faster than the rule's choice: less is noise, and a choice that flips costs bits that flip
 
 
@@ -38,9 +46,10 @@ def problem(op: str, params: Params, threads: int) -> str:
 class Table:
     """Choices by processor (with its instruction set) and problem. Thread-safe."""
 
-    def __init__(self, path: Path | None = None) -> None:
-        """path: what `save` writes; None: nothing."""
-        self.path = path
+    def __init__(self, path: Path | None = None, shipped: Path | None = None) -> None:
+        """path: what `save` writes; None: nothing. shipped: the folder of tables for what this one does not have."""
+        self.path, self._shipped = path, shipped
+        self._beneath: dict[str, Table] = {}
         self._choices: dict[str, dict[str, Choice]] = {}
         self._lock = threading.Lock()
 
@@ -59,8 +68,30 @@ class Table:
         return table
 
     def find(self, processor: str, key: str) -> Choice | None:
-        """What was measured there for the problem; None: nothing."""
-        return self._choices.get(processor, {}).get(key)
+        """What was measured there for the problem, on this machine or another such; None: nothing."""
+        if self.has(processor, key):
+            return self._choices[processor][key]
+        if self._shipped is None:
+            return None
+        file = self._shipped / file_name(processor)
+        with self._lock:
+            if file.name not in self._beneath:
+                self._beneath[file.name] = _stored(file)
+        return self._beneath[file.name].find(processor, key)
+
+    def has(self, processor: str, key: str) -> bool:
+        """Whether the table itself, not one beneath it, has the problem."""
+        return key in self._choices.get(processor, {})
+
+    def processors(self) -> list[str]:
+        """Those that it has choices of."""
+        return sorted(self._choices)
+
+    def only(self, processors: Iterable[str]) -> Table:
+        """The choices of these."""
+        made = Table()
+        made._choices = {name: dict(self._choices[name]) for name in processors}
+        return made
 
     def add(self, processor: str, key: str, microseconds: Mapping[str, float], rule: str) -> Choice:
         """Enter times; the choice is the fastest, or `rule` (what is chosen without a table) where that is as fast."""
@@ -72,7 +103,7 @@ class Table:
         return made
 
     def save(self) -> None:
-        """Write the file, joined with what others wrote there since; it is whole or as it was."""
+        """Write the file (of its own choices), joined with what others wrote there since; it is whole or as it was."""
         if self.path is None:
             return
         with self._lock:
@@ -84,15 +115,21 @@ class Table:
         write_text(self.path, json.dumps(_encode(merged), indent=1) + "\n")
 
 
-def _stored(path: Path) -> Table:
+def _stored(path: Path, shipped: Path | None = None) -> Table:
     """The file's table; an empty one where there is none or it is damaged, which the log says."""
+    table = Table(path, shipped)
     try:
-        return Table.read(path)
+        table._choices = Table.read(path)._choices
     except FileNotFoundError:
-        return Table(path)
+        pass
     except (OSError, ValueError) as error:
         log.warning("measured kernels are not used: %s", error)
-        return Table(path)
+    return table
+
+
+def file_name(processor: str) -> str:
+    """Of the shipped table: after the machine, whatever its instruction set and elements."""
+    return re.sub(r"[^a-z0-9]+", "-", processor.partition(",")[0].lower()).strip("-") + ".json"
 
 
 def table_path() -> Path | None:
@@ -116,7 +153,7 @@ def shared_table() -> Table:
     path = table_path()
     with _tables_lock:
         if path not in _tables:
-            _tables[path] = Table() if path is None else _stored(path)
+            _tables[path] = Table(None, SHIPPED) if path is None else _stored(path, SHIPPED)
         return _tables[path]
 
 
