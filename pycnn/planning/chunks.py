@@ -14,6 +14,7 @@ from functools import cache, partial
 
 from pycnn.planning.cuts import Cut, by_images
 from pycnn.planning.division import buffers_of, images_of, taken
+from pycnn.planning.own_op import is_own
 from pycnn.planning.parts import Numbered, in_parts
 from pycnn.planning.sketch import Sketch
 from pycnn.planning.step import Step, operands, uses_of
@@ -73,8 +74,12 @@ def chunks(sketch: Sketch) -> list[Chunk]:
 
 
 def _cuts(sketch: Sketch) -> list[Cut | None]:
+    """Torch's own op stays whole: what it computes for an image may depend on how many there are."""
     shapes, images = sketch.given.shapes, images_of(sketch)
-    return [by_images(step, shapes, images) for step in sketch.work.steps]
+    return [
+        None if is_own(step.kernel) else by_images(step, shapes, images)
+        for step in sketch.work.steps
+    ]
 
 
 def _within(used: tuple[int, int], begin: int, end: int) -> bool:

@@ -18,7 +18,7 @@ import pycnn
 from pycnn.frontend import capture
 from pycnn.ir import Act, Elementwise, Node
 from pycnn.passes import run_passes
-from pycnn.planning import cuda
+from pycnn.planning import cuda, own_op
 from pycnn.planning.homes import Home
 from pycnn.planning.lower import Lowered
 from pycnn.planning.params import Params
@@ -109,6 +109,45 @@ def test_dear_launches_are_not_worth_it(monkeypatch: pytest.MonkeyPatch) -> None
     assert set(parts(program(net, x, room=256 << 10), x)) == {1}
 
 
+def test_a_steps_time_is_that_of_its_parts() -> None:
+    """As `tune` asks for it, which measures plans as they will run."""
+    net = layers((8, 32, 32, 32)).to(DEVICE, torch.bfloat16).eval()
+    x = randn(8, 8, 16, 16).bfloat16()
+    with torch.no_grad():
+        planned = program(net, x, room=256 << 10, clock=Ticks)
+        (lowered,) = planned.plans([x])
+        outputs = lowered.fresh_outputs()
+        of = lowered.steps, lowered.parts
+        assert lowered.target.times(lowered.plan, *of, [x], outputs) == [1, 4, 4, 4, 4, 1]
+
+
+class Ticks:
+    """A clock on which every launch takes a nanosecond."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.marks = 0
+
+    def start(self, marks: int) -> None:
+        self.marks = marks
+
+    def mark(self) -> None:
+        pass
+
+    def times(self) -> list[int]:
+        return [1] * self.marks
+
+
+def test_torchs_own_convolution_stays_whole() -> None:
+    """It is the last of the variants that are measured."""
+    net = layers((8, 32, 32, 32)).to(DEVICE, torch.bfloat16).eval()
+    x = randn(8, 8, 16, 16).bfloat16()
+    with torch.no_grad():
+        planned = program(net, x, room=256 << 10, variant=99)
+        (lowered,) = planned.plans([x])
+        assert "conv2d_torch" in [step.kernel for step in lowered.steps]
+        assert set(parts(planned, x)) == {1}
+
+
 @pytest.mark.parametrize("batch", [5, 8])
 @pytest.mark.parametrize("seed", range(6))
 def test_random_networks_have_the_bits_of_whole_plans(seed: int, batch: int) -> None:
@@ -146,6 +185,10 @@ def test_the_kernels_own_model_weighs_it() -> None:
     far, near = on.predicted(step, 2e8, 0), on.predicted(step, 2e8, 2e8)
     assert far == pytest.approx(2e8 / 4.8e12 + 1.5e-6)
     assert near == pytest.approx(2e8 / 5.5e12 + 1.5e-6)
+    conv: Params = {"n": 1, "h": 8, "w": 8, "c": 8, "k": 8, "oh": 8, "ow": 8, "ldx": 8, "ldy": 8}
+    by_rule, own = target.rule("conv2d", conv), own_op.kernel_of("conv2d")
+    steps = [replace(step, op="conv2d", kernel=kernel, params=conv) for kernel in (by_rule, own)]
+    assert on.predicted(steps[0], 0, 0) == on.predicted(steps[1], 0, 0) > 0
 
 
 def test_it_is_on_where_the_environment_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
