@@ -64,7 +64,7 @@ class CudaTarget(Target):
         return -(-c // piece) * piece
 
     @property
-    def cache_bytes(self) -> int:  # type: ignore[override]
+    def cache_bytes(self) -> int:
         """Of the L2 of the GPU that the kernels' model of costs is of."""
         return int(self.kernels.gpu()["l2_bytes"]) if self.chunks else 0
 

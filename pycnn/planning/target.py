@@ -49,7 +49,6 @@ class Target(ABC):
     prologues = False  # whether 1x1 convolutions take a batch norm or a gate before them
     in_place = True  # whether kernels may write over an operand (planning/in_place.py)
     fusing = False  # whether one kernel may do several ops of a graph
-    cache_bytes = 0  # of a cache that chunks of images should fit into (planning/chunks.py); 0: there are none
 
     @property
     def without(self) -> tuple[type[Op], ...]:
@@ -102,6 +101,11 @@ class Target(ABC):
     @abstractmethod
     def processor(self) -> str:
         """What measured choices hold for."""
+
+    @property
+    def cache_bytes(self) -> int:
+        """Of a cache that chunks of images should fit into (planning/chunks.py); 0: plans have no chunks."""
+        return 0
 
     def predicted(self, step: Step, moved: float, cached: float) -> float:
         """Seconds of a step that moves so many bytes, of which some are in that cache, by a model; nothing is

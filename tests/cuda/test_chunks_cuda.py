@@ -37,7 +37,7 @@ class SmallCache(HostTarget):
     chunks: bool = True
 
     @property
-    def cache_bytes(self) -> int:  # type: ignore[override]
+    def cache_bytes(self) -> int:
         return self.room if self.chunks else 0
 
     def predicted(self, step: Step, moved: float, cached: float) -> float:
