@@ -184,7 +184,7 @@ def test_the_kernels_own_model_weighs_it() -> None:
     step = Step("elementwise", target.rule("elementwise", params), params, node, home, home)
     far, near = on.predicted(step, 2e8, 0), on.predicted(step, 2e8, 2e8)
     assert far == pytest.approx(2e8 / 4.8e12 + 1.5e-6)
-    assert near == pytest.approx(2e8 / 5.5e12 + 1.5e-6)
+    assert near == pytest.approx(2e8 / 7.2e12 + 1.5e-6)
     conv: Params = {"n": 1, "h": 8, "w": 8, "c": 8, "k": 8, "oh": 8, "ow": 8, "ldx": 8, "ldy": 8}
     by_rule, own = target.rule("conv2d", conv), own_op.kernel_of("conv2d")
     steps = [replace(step, op="conv2d", kernel=kernel, params=conv) for kernel in (by_rule, own)]
