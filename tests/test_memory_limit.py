@@ -125,6 +125,16 @@ def test_turns_and_bands_do_with_a_part_of_the_memory_and_change_no_bit(exact: b
     assert max(int(s.layout.split(" ")[-2]) for s in bands.steps if "parts" in s.layout) > 16
 
 
+def test_dilated_winograd_layers_run_in_bands_with_the_same_bits() -> None:
+    layers = (nn.Conv2d(c, 32, 3, padding=2, dilation=2) for c in (3, 32, 32, 32))
+    net, x = settle(nn.Sequential(*layers)), torch.randn(1, 3, 160, 96)
+    with torch.inference_mode():
+        free = pycnn.explain(pycnn.optimize(net, threads=1), x)
+    report = check(net, x, int(0.7 * free.peak_bytes) + free.workspace_bytes, threads=1)
+    assert kernels(report) == kernels(free) and any("winograd" in k for k in kernels(free))
+    assert sum("parts" in step.layout for step in report.steps) > 2
+
+
 @pytest.mark.parametrize(("name", "c"), [("dncnn", 1), ("edsr_baseline_x2", 3), ("unet", 3)])
 def test_restoration_networks_run_in_bands_with_the_same_bits(name: str, c: int) -> None:
     width = {"width": 16} if name == "unet" else {}

@@ -93,7 +93,7 @@ def by_rows(step: Step, shapes: Shapes) -> Cut | None:
     if step.x.nchw:
         return None
     if step.op == "conv2d":
-        return _windows(step, _TILE)
+        return _windows(step, _TILE * int(p.get("dh", 1)))
     if step.op == "pool2d":
         # Padding that counts in a mean is the same above and below, which that of a band is not.
         counted = p["mode"] == 1 and p["count_include_pad"] and p["ph"]

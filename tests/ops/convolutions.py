@@ -39,9 +39,9 @@ class Conv:
 
     def suits(self, kernel: str, nchw: bool = False) -> bool:
         if "winograd" in kernel:
-            window = (self.kernel, self.stride, self.dilation)
             channels = min(self.c // self.groups, self.k // self.groups)
-            return window == ((3, 3), (1, 1), (1, 1)) and channels >= 16 and not nchw
+            window = (self.kernel, self.stride)
+            return window == ((3, 3), (1, 1)) and channels >= 16 and not nchw
         if "depthwise_window" in kernel or "depthwise3x3" in kernel:
             windows = ((3, 3),) if "3x3" in kernel else ((5, 5), (7, 7))
             square = self.kernel in windows and self.stride in ((1, 1), (2, 2))

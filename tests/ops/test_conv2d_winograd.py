@@ -51,6 +51,17 @@ def test_every_height_and_width_of_the_last_tile(kernel: str) -> None:
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("dilation", [(2, 2), (1, 3), (4, 2), (12, 12)])
+def test_dilated_windows(kernel: str, dilation: tuple[int, int]) -> None:
+    dh, dw = dilation
+    for pads in ((dh, dw, dh, dw), (2 * dh, 0, 1, 2 * dw), (dh - 1, dw + 3, 3 * dh, dw)):
+        for h, w in ((1, 1), (2, 9), (8, 8), (9, 17), (16, 16), (13, 30)):
+            if h + pads[0] + pads[2] > 2 * dh and w + pads[1] + pads[3] > 2 * dw:
+                layer = dataclasses.replace(conv(17, 18, h, w, pads, n=2), dilation=dilation)
+                check(kernel, layer, workers=1 + h % 3)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
 def test_channels_at_vector_edges(kernel: str) -> None:
     lanes = LANES[kernel.rsplit("_", 1)[1]]
     for c in (16, 17, 2 * lanes + 3, 4 * lanes + 1):
@@ -79,7 +90,10 @@ def test_more_tiles_than_one_block_and_more_outputs_than_one_block_of_products(k
 @pytest.mark.parametrize("act", ops.ACTS)
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_activations_bias_and_residual(kernel: str, act: str) -> None:
-    check_activation(kernel, conv(18, 35, 6, 9, n=2), act, lambda b: amplified(kernel, b))
+    layer = conv(18, 35, 6, 9, n=2)
+    check_activation(kernel, layer, act, lambda b: amplified(kernel, b))
+    layer = dataclasses.replace(layer, padding=(2, 3, 2, 3), dilation=(2, 3))
+    check_activation(kernel, layer, act, lambda b: amplified(kernel, b))
 
 
 @pytest.mark.parametrize("act", ["relu", "gelu"])
@@ -141,8 +155,8 @@ def test_refusals_name_the_reason() -> None:
         ({}, None),
         ({"exact": 1}, "exact: products may not be re-associated"),
         ({"kw": 5}, "needs a 3 x 3 kernel"),
-        ({"sh": 2}, "needs stride 1 and dilation 1"),
-        ({"dw": 2}, "needs stride 1 and dilation 1"),
+        ({"sh": 2}, "needs stride 1"),
+        ({"dw": 2}, None),
         ({"x_nchw": 1}, "needs an NHWC input"),
         ({"c": 15}, "needs at least 16 channels a group"),
         ({"groups": 2}, "needs at least 16 channels a group"),

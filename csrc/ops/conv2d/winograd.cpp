@@ -1,7 +1,8 @@
 // Winograd convolution F(4x4, 3x3) and F(2x2, 3x3), its stages fused: a worker transforms the input of a block of tiles,
 // multiplies it by the transformed weights point by point, some outputs at a time, and transforms those back with bias,
 // residual and activation, so that neither the transformed input nor the products leave its cache. Between its input and
-// output all is fp32: bf16 would round the transformed values, whose errors the transform back enlarges.
+// output all is fp32: bf16 would round the transformed values, whose errors the transform back enlarges. Dilated, the
+// outputs dh rows and dw columns apart are a map of their own without dilation, one of dh x dw interleaved.
 #include "base/simd/activate.h"
 #include "base/simd/gemm.h"
 #include "ops/conv2d/cost.h"
@@ -20,12 +21,15 @@ constexpr int64_t kMostTiles = 4 * kMaxRows, kLeastTiles = 2 * kMaxRows;
 template <int M>
 struct Sizes {
   static constexpr int kIn = M + 2, kPoints = kIn * kIn;
-  int64_t across, down, tiles;      // tiles of a map; of the batch
+  int64_t across, down, tiles;      // tiles of an (interleaved) map; of the batch
+  int64_t dh, dw;                   // such maps each way
   int64_t channels, panels, block;  // of a group; tiles in a block
   int64_t ldv, ldm;                 // floats between tiles of V [points][block][ldv] and products [points][block][ldm]
 
   explicit Sizes(const Conv2dParams& p) {
-    across = (p.ow + M - 1) / M, down = (p.oh + M - 1) / M, tiles = p.n * down * across;
+    dh = p.dh < p.oh ? p.dh : p.oh, dw = p.dw < p.ow ? p.dw : p.ow;
+    across = (p.ow + M * p.dw - 1) / (M * p.dw), down = (p.oh + M * p.dh - 1) / (M * p.dh);
+    tiles = p.n * dh * down * dw * across;
     channels = p.group_c(), panels = group_panels(p);
     // Rows a whole vector apart from a multiple of 4 KiB, at which a tile's rows fall into one cache set.
     ldv = (channels + kLanes - 1) / kLanes * kLanes + 16;
@@ -92,8 +96,11 @@ struct TileAt {
 };
 
 template <int M>
-TileAt tile_at(const Sizes<M>& s, int64_t tile) {
-  return {tile / (s.across * s.down), tile / s.across % s.down * M, tile % s.across * M};
+TileAt tile_at(const Conv2dParams& p, const Sizes<M>& s, int64_t tile) {
+  const int64_t column = tile % (s.across * s.dw), row = tile / (s.across * s.dw);
+  const int64_t line = row % (s.down * s.dh);
+  return {row / (s.down * s.dh), line / s.down + line % s.down * M * p.dh,
+          column / s.across + column % s.across * M * p.dw};
 }
 
 // V[point][tile][c] = B^T d B of one tile.
@@ -105,11 +112,11 @@ void transform_input(const Conv2dParams& p, const Sizes<M>& s, const Element* x,
   const Element* from[kIn * kIn];
   for (int i = 0; i < kIn; ++i)
     for (int j = 0; j < kIn; ++j) {
-      const int64_t y = at.y - p.ph + i, xx = at.x - p.pw + j;
+      const int64_t y = at.y - p.ph + i * p.dh, xx = at.x - p.pw + j * p.dw;
       const bool inside = y >= 0 && y < p.h && xx >= 0 && xx < p.w;
       from[i * kIn + j] = inside ? x + ((at.n * p.h + y) * p.w + xx) * p.ldx : zeros;
     }
-  const int64_t point = s.block * s.ldv, next = M * p.ldx;
+  const int64_t point = s.block * s.ldv, next = M * p.dw * p.ldx;
   for (int64_t c = 0; c < s.channels; c += kLanes) {
     const int64_t left = s.channels - c;
     Vec d[kIn * kIn], t[kIn * kIn];
@@ -142,7 +149,9 @@ void transform_output(const Conv2dParams& p, const Sizes<M>& s, const Ptrs& ptrs
   using W = Winograd<M>;
   constexpr int kIn = W::kIn;
   const int64_t point = s.block * s.ldm, pixel = (at.n * p.oh + at.y) * p.ow + at.x;
-  const int64_t rows = p.oh - at.y < M ? p.oh - at.y : M, columns = p.ow - at.x < M ? p.ow - at.x : M;
+  if (at.y >= p.oh || at.x >= p.ow) return;  // of a map with one row or column of outputs less
+  const int64_t down = (p.oh - at.y + p.dh - 1) / p.dh, across = (p.ow - at.x + p.dw - 1) / p.dw;
+  const int64_t rows = down < M ? down : M, columns = across < M ? across : M;
   const Vec lo = broadcast(clamp_lo(p.act)), hi = broadcast(clamp_hi(p.act));
   for (int64_t c = 0; c < count; c += kLanes) {
     const int64_t left = count - c;
@@ -168,7 +177,7 @@ void transform_output(const Conv2dParams& p, const Sizes<M>& s, const Ptrs& ptrs
 #pragma GCC unroll 4
       for (int j = 0; j < M; ++j) {
         if (j >= columns) break;
-        const int64_t at_pixel = pixel + i * p.ow + j;
+        const int64_t at_pixel = pixel + i * p.dh * p.ow + j * p.dw;
         Vec v = out[i * M + j] + bias;
         if (ptrs.residual) v += get(ptrs.residual + at_pixel * p.ldr + k + c);
         v = at_most(at_least(v, lo), hi);
@@ -182,7 +191,7 @@ void transform_output(const Conv2dParams& p, const Sizes<M>& s, const Ptrs& ptrs
   }
   if (!is_clamp(p.act))
     for (int64_t i = 0; i < rows; ++i)
-      activate_rows(ptrs.y + (pixel + i * p.ow) * p.ldy + k, p.ldy, columns, count, p.act,
+      activate_rows(ptrs.y + (pixel + i * p.dh * p.ow) * p.ldy + k, p.dw * p.ldy, columns, count, p.act,
                     static_cast<float>(p.act_param));
 }
 
@@ -242,14 +251,14 @@ void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
       const int64_t first = mine.tiles.begin + r.begin;
       const int tiles = static_cast<int>(r.end - r.begin);
       for (int t = 0; t < tiles; ++t)
-        transform_input(p, s, ptrs.x + g * s.channels, zeros, tile_at(s, first + t), v + t * s.ldv);
+        transform_input(p, s, ptrs.x + g * s.channels, zeros, tile_at(p, s, first + t), v + t * s.ldv);
       for (int64_t q = mine.panels.begin; q < mine.panels.end; q += kBlockPanels) {
         const Range panels{q, q + kBlockPanels < mine.panels.end ? q + kBlockPanels : mine.panels.end};
         for (int i = 0; i < kPoints; ++i)
           multiply(s, v + i * s.block * s.ldv, u + i * point_floats, rows, tiles, panels, m + i * s.block * s.ldm);
         const int64_t k = q * kLanes, end = panels.end * kLanes < ks ? panels.end * kLanes : ks;
         for (int t = 0; t < tiles; ++t)
-          transform_output(p, s, ptrs, tile_at(s, first + t), m + t * s.ldm, g * ks + k, end - k);
+          transform_output(p, s, ptrs, tile_at(p, s, first + t), m + t * s.ldm, g * ks + k, end - k);
       }
     }
   }
@@ -260,7 +269,7 @@ const char* why_not(const Conv2dParams& p, const Machine& m) {
   if (const char* reason = why_not_prologue(p)) return reason;
   if (p.exact) return "exact: products may not be re-associated";
   if (p.kh != 3 || p.kw != 3) return "needs a 3 x 3 kernel";
-  if (p.sh != 1 || p.sw != 1 || p.dh != 1 || p.dw != 1) return "needs stride 1 and dilation 1";
+  if (p.sh != 1 || p.sw != 1) return "needs stride 1";
   if (p.x_nchw) return "needs an NHWC input";
   if (p.group_c() < kMinChannels || p.group_k() < kMinChannels) return "needs at least 16 channels a group";
   return nullptr;
