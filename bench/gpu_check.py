@@ -4,7 +4,7 @@
     python -m bench.gpu_check                     # all; a piece that the record has is not run again
     python -m bench.gpu_check --again 'times_*'   # ... unless asked to; names may hold * and ?
 
-Needs a GPU, a torch for it, pycnn built there (PYCNN_CUDA=ON pip install --no-build-isolation .) and pytest; no
+Needs a GPU, a torch for it, pycnn built in place (PYCNN_CUDA=ON python setup.py build_ext --inplace) and pytest; no
 network. The record is bench/results/<gpu>/<date>.json, written after every piece. No piece begins after --seconds, so
 that a run ends within ten minutes; the next one goes on. Exit status: 0 all agrees; 1 something does not, or there is
 nothing to run on; 3 pieces are left; 130 interrupted.
@@ -47,6 +47,7 @@ class Piece:
 PIECES = (
     Piece("machine", gpu_pieces.machine, True),
     Piece("ceilings", gpu_pieces.ceilings, True),
+    Piece("build", gpu_pieces.build),
     Piece("kernels", gpu_pieces.kernels, True),
     *(Piece(f"errors_{n}", partial(gpu_pieces.errors, n), True) for n in gpu_pieces.NETWORKS),
     *(Piece(f"wgmma_{n}", partial(gpu_pieces.wgmma, n)) for n in gpu_convs.NETWORKS),
@@ -110,9 +111,17 @@ def run(pieces: Sequence[Piece], path: Path, again: bool, seconds: float) -> tup
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, json.dumps(record, indent=1) + "\n")
         mine = record[piece.name].get("failures", [])
-        print(f"{piece.name}: {record[piece.name]['took_s']} s, {len(mine)} failures", flush=True)
+        print(told(piece.name, record[piece.name]), flush=True)
         failures += [f"{piece.name}: {sentence}" for sentence in mine]
     return failures, left
+
+
+def told(name: str, found: Found) -> str:
+    """A finished piece in a line."""
+    line = f"{name}: {found['took_s']} s, {len(found.get('failures', []))} failures"
+    for engine, spent in found.get("seconds", {}).items():
+        line += f"; {engine} {spent * 1e3:.3f} ms"
+    return line + (f"; {found['of_floor']:.0%} of the floor" if "of_floor" in found else "")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -25,7 +25,7 @@ from bench.host_kernels import built
 from bench.report import ROOT, markdown
 from pycnn.files import write_text
 from pycnn.frontend import capture
-from pycnn.passes import run_passes
+from pycnn.passes import WITH_PROLOGUES, run_passes
 from pycnn.planning.cuda import CudaTarget
 from pycnn.planning.program import Program
 from pycnn.planning.weights import Weights
@@ -58,7 +58,8 @@ def program(name: str, on: CudaTarget) -> Program:
     net = alive(name).to(on.dtype)
     with torch.no_grad():
         graph = run_passes(
-            capture(net, (torch.zeros(1, 3, 224, 224, dtype=on.dtype),), dtype=on.dtype)
+            capture(net, (torch.zeros(1, 3, 224, 224, dtype=on.dtype),), dtype=on.dtype),
+            WITH_PROLOGUES,
         )
     return Program(graph, Weights(graph.tensors, on), lambda: on)
 

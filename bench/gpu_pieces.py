@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -30,11 +31,10 @@ NETWORKS = (
     "googlenet", "convnext_tiny",
 )  # fmt: skip
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-TOOLS = ("memcheck", "racecheck", "initcheck")  # of compute-sanitizer
+TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")  # of compute-sanitizer
 EARLY = "PYCNN_CUDA_PDL"  # kernels may start while those before them end
 OWN_ERRORS = 1.5  # of torch's own error: how far a network may be from fp64
-# One problem of each kernel, for the sanitizers: they slow a launch down a hundred times.
-SANITIZED = "edges_of_tiles or depthwise or elementwise or arith or pool or norm or softmax or upsample or layout"
+SANITIZED = "tests/cuda/test_each_kernel_cuda.py"  # one problem of each kernel
 
 
 def wgmma(network: str, record: Found) -> Found:
@@ -109,22 +109,31 @@ def captured(call: Callable[[], object]) -> Callable[[], None]:
     return graph.replay
 
 
-def pytest(*arguments: str, before: tuple[str, ...] = ()) -> tuple[str, int]:
-    """What tests/cuda said on the GPU, and its exit status."""
+def pytest(tests: str, before: tuple[str, ...] = (), **settings: str) -> tuple[str, int]:
+    """What these tests said on the GPU, and their exit status; `settings`: of the environment."""
     command = [*before, sys.executable, "-m", "pytest", "-q", "-x" if before else "--maxfail=30"]
     done = subprocess.run(
-        [*command, "-p", "no:cacheprovider", "tests/cuda", *arguments],
+        [*command, "-p", "no:cacheprovider", tests],
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "PYCNN_TEST_DEVICE": "cuda"},
+        env={**os.environ, "PYCNN_TEST_DEVICE": "cuda", **settings},
     )
     return done.stdout + done.stderr, done.returncode
 
 
+def build(record: Found) -> Found:
+    """The library compiled anew by this machine's nvcc, its kernels' resources and instructions against the table."""
+    done = subprocess.run(
+        [sys.executable, "tools/check_cuda.py"], capture_output=True, text=True, cwd=ROOT
+    )
+    said = (done.stdout + done.stderr).strip().splitlines() or [""]
+    return {"said": said[-1], "failures": said[-20:] if done.returncode else []}
+
+
 def kernels(record: Found) -> Found:
     """Every kernel over the grids of its tests, against fp64."""
-    said, status = pytest()
+    said, status = pytest("tests/cuda")
     counts = {word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|skipped|error)", said)}
     failures = re.findall(r"^(?:FAILED|ERROR) (.*)$", said, re.MULTILINE)
     if status != 0 and not failures:
@@ -185,27 +194,42 @@ def sanitizer(tool: str, record: Found) -> Found:
     program = shutil.which("compute-sanitizer")
     if program is None:
         return {"failures": ["there is no compute-sanitizer on PATH"]}
-    said, status = pytest(
-        "-k", SANITIZED, before=(program, "--tool", tool, "--error-exitcode", "9")
-    )
+    before = (program, "--tool", tool, "--error-exitcode", "9")
+    # Without torch's cache every tensor ends where its memory does.
+    said, status = pytest(SANITIZED, before, PYTORCH_NO_CUDA_MEMORY_CACHING="1")
     lines = [line for line in said.splitlines() if line.startswith("=========")]
     return {"failures": [] if status == 0 else lines[:3] or said.strip().splitlines()[-1:]}
 
 
+def by_rule(net: nn.Module, x: Tensor) -> nn.Module:
+    """The network with plans of the kernels that are predicted to be fastest, whatever was measured here before."""
+    fast, before = pycnn.optimize(net), os.environ.get("PYCNN_TUNED")
+    with TemporaryDirectory() as folder:
+        os.environ["PYCNN_TUNED"] = os.path.join(folder, "none.json")
+        try:
+            fast(x)  # which looks for the table
+        finally:
+            os.environ.pop("PYCNN_TUNED")
+            if before is not None:
+                os.environ["PYCNN_TUNED"] = before
+    return fast
+
+
 def times(name: str, batch: int, record: Found, dtype: torch.dtype = torch.bfloat16) -> Found:
-    """Seconds a call of pycnn and its peers, NHWC in half precision, with and without a CUDA graph; and the roofline's
-    floor from the measured ceilings."""
+    """Seconds a call of pycnn, its kernels measured or by rule, and of its peers, NHWC in half precision, with and
+    without a CUDA graph; and the roofline's floor from the measured ceilings, with the fraction of it."""
     found: Found = {"seconds": {}, "failures": []}
     net = alive(name).to("cuda", dtype, memory_format=torch.channels_last)
     x = torch.randn(batch, 3, 224, 224, device="cuda", dtype=dtype)
     x = x.contiguous(memory_format=torch.channels_last)
-    fast = pycnn.optimize(net)
-    engines: dict[str, Call] = {
-        "pycnn": fast,
-        "torch": net,
-        "torch.compile": torch.compile(net, mode="max-autotune"),
-    }
+    fast = pycnn.optimize(net, tune=True)
     with torch.inference_mode():
+        engines: dict[str, Call] = {
+            "pycnn, by rule": by_rule(net, x),
+            "pycnn": fast,
+            "torch": net,
+            "torch.compile": torch.compile(net, mode="max-autotune"),
+        }
         for engine, call in engines.items():
             once = partial(call, x)
             try:
@@ -216,6 +240,8 @@ def times(name: str, batch: int, record: Found, dtype: torch.dtype = torch.bfloa
                 found["failures"].append(f"{engine}: {str(error).splitlines()[0]}")
         limits = record.get("ceilings") or ceilings(record)
         found["floor_s"] = floor(pycnn.explain(fast, x), limits)
+    ours = [spent for engine, spent in found["seconds"].items() if engine.startswith("pycnn")]
+    found["of_floor"] = found["floor_s"] / min(ours) if ours else 0.0
     return found
 
 

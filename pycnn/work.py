@@ -11,7 +11,7 @@ from torch import Tensor
 from pycnn.ir import Shape
 from pycnn.limits import Limits
 from pycnn.planning.homes import FLOAT
-from pycnn.planning.params import Params, multiplies
+from pycnn.planning.params import CONVOLUTIONS, Params, multiplies
 from pycnn.planning.step import Step
 
 COPIES = ("concat", "layout")
@@ -51,13 +51,18 @@ def work_of(step: Step, shapes: Mapping[int, Shape], itemsize: int = FLOAT) -> W
         return Work(0.0, 2 * itemsize * math.prod(p[f"s{i}"] for i in range(8)))
     elements = [math.prod(shapes[v]) for v in (*step.node.inputs, *step.node.outputs)]
     moved, made = float(sum(elements)), float(elements[-1])
-    if step.op in ("conv2d", "conv2d_pool", "conv2d_scaled"):
+    if step.op in CONVOLUTIONS:
         moved -= elements[0] - images * _pixels_read(p) * p["c"]
         weights = p["k"] * p["c"] / p.get("groups", 1) * p.get("kh", 1) * p.get("kw", 1)
         flops = 2 * images * p["n"] * p["oh"] * p["ow"] * weights
     elif step.op == "conv_transpose2d":
         weights = p["c"] * p["k"] / p["groups"] * p["kh"] * p["kw"]
         flops = 2 * images * p["n"] * p["h"] * p["w"] * weights
+    elif step.op == "excitation":
+        weights = 2 * p["c"] * p["s"]
+        flops = 2 * p["n"] * weights
+        sums = p["parts"] * FLOAT / itemsize if p.get("parts") else 1.0  # what is read of a channel
+        moved = p["n"] * p["c"] * (sums + 1)
     elif step.op == "linear":
         weights = p["c"] * p["k"]
         flops = 2 * p["m"] * weights

@@ -119,6 +119,13 @@ def test_the_table_has_no_spills_and_what_kernels_are_written_for() -> None:
     products = {name: needs for name, needs in table.items() if "conv_tile" in name}
     assert {name.partition("MathE")[2][0] for name in products} == {"0", "1", "2", "3"}
     assert all({"matrix", "ldmatrix", "store16"} <= set(n["uses"]) for n in products.values())
+    prologues = [set(n["uses"]) for name, n in table.items() if "conv_prologue" in name]
+    asked = {"matrix", "ldmatrix", "cp_async16", "load16", "store16"}
+    assert len(prologues) == 32 and all(asked <= uses for uses in prologues)
+    ends = [n["uses"] for name, n in table.items() if " depthwise_" in name]  # sums, layer norms
+    assert len(ends) == 42 and all({"load16", "store16"} <= set(uses) for uses in ends)
+    gates = [needs["uses"] for name, needs in table.items() if " excitation" in name]
+    assert len(gates) == 6 and all("load16" in uses for uses in gates)
     pieces = [needs["uses"] for name, needs in table.items() if "each_piece" in name]
     assert len(pieces) > 60 and all({"load16", "store16"} <= set(uses) for uses in pieces)
 

@@ -4,11 +4,14 @@ import json
 import os
 
 import pytest
+import torch
 
+import pycnn
 from bench import gpu_check, gpu_pieces
 from bench.gpu_check import Piece
 from pycnn.explain import Report
 from pycnn.explain.report import StepReport
+from pycnn.planning import tuned
 
 
 def test_pieces_are_found_by_pattern():
@@ -62,6 +65,26 @@ def test_without_a_gpu_it_is_one_sentence(monkeypatch, capsys):
 def test_the_file_is_named_after_the_gpu():
     path = gpu_check.default_path("NVIDIA H200 NVL")
     assert path.parent.name == "h200-nvl" and path.suffix == ".json"
+
+
+def test_times_are_told_with_the_fraction_of_the_floor():
+    found = {"took_s": 3.5, "seconds": {"pycnn": 2e-3, "torch": 4e-3}, "of_floor": 0.25}
+    line = "times_1_net: 3.5 s, 0 failures; pycnn 2.000 ms; torch 4.000 ms; 25% of the floor"
+    assert gpu_check.told("times_1_net", found) == line
+    assert (
+        gpu_check.told("machine", {"took_s": 0.1, "failures": ["x"]})
+        == "machine: 0.1 s, 1 failures"
+    )
+
+
+def test_plans_by_rule_see_no_table_and_leave_the_setting(tmp_path, monkeypatch):
+    mine, x = tmp_path / "mine.json", torch.randn(1, 3, 8, 8)
+    monkeypatch.setenv("PYCNN_TUNED", str(mine))
+    with torch.inference_mode():
+        fast = gpu_pieces.by_rule(torch.nn.Conv2d(3, 8, 3).eval(), x)
+    assert os.environ["PYCNN_TUNED"] == str(mine)
+    found = {path for path in tuned._tables if path is not None and path.name == "none.json"}
+    assert found and pycnn.explain(fast, x).steps and not mine.exists()
 
 
 def test_errors_are_held_against_fp64_and_torchs_own():

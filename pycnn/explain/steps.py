@@ -16,16 +16,19 @@ from pycnn.ir import (
     Arith,
     BatchNorm,
     Conv2d,
+    Excitation,
     MatMul,
     Norm,
+    NormedConv2d,
     Note,
     PooledConv2d,
     Scale,
-    ScaledConv2d,
     Shape,
+    SummedConv2d,
     Torch,
 )
 from pycnn.planning.lower import Lowered
+from pycnn.planning.params import CONVOLUTIONS
 from pycnn.planning.program import Program
 from pycnn.planning.segments import TorchStep
 from pycnn.planning.step import Step
@@ -85,15 +88,10 @@ def _staged(steps: Sequence[StepReport], stages: Mapping[str, str]) -> tuple[Ste
 
 
 _FUSING = (
-    "conv2d",
-    "conv2d_pool",
-    "conv2d_scaled",
-    "conv_transpose2d",
-    "linear",
-    "add_act",
-    "arith",
-    "matmul",
+    *CONVOLUTIONS,
+    *("excitation", "conv_transpose2d", "linear", "add_act", "arith", "matmul"),
 )
+_WHOLE = (NormedConv2d, PooledConv2d, SummedConv2d)  # a convolution and something more
 
 
 def _kernel_report(
@@ -103,9 +101,7 @@ def _kernel_report(
     main = step.op not in COPIES
     op = node.op if step.op in _FUSING else None  # not of the copies around
     whole, parts = op, [op.kind] if isinstance(op, Arith) else []
-    if isinstance(whole, ScaledConv2d):
-        parts.append(f"{'batch_norm + relu' if whole.norm.act else 'batch_norm'} of x")
-    op = whole.conv if isinstance(whole, (PooledConv2d, ScaledConv2d)) else whole
+    op = whole.conv if isinstance(whole, _WHOLE) else whole
     if isinstance(op, Conv2d) and op.prologue is not None:
         parts.append(
             " + ".join(["prologue: batch_norm", *([str(op.prologue.act)] * bool(op.prologue.act))])
@@ -126,6 +122,13 @@ def _kernel_report(
         parts.append(str(getattr(op, "act", "")))
     if isinstance(whole, PooledConv2d):
         parts.append(f"max_pool {int(step.params['window'])}×{int(step.params['window'])}")
+    if isinstance(whole, NormedConv2d):
+        parts.append("layer_norm")
+    if isinstance(whole, SummedConv2d):
+        parts.append("sums of channels")
+    if isinstance(whole, Excitation):
+        layers = whole.reduce, whole.expand
+        parts += [f"conv2d{f' + {layer.act}' if layer.act else ''}" for layer in layers]
     work = work_of(step, shapes, itemsize)
     return StepReport(
         node.path,

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pycnn.ops.act import apply_act
 from pycnn.ops.arith import apply_kind
 from pycnn.ops.attention import reference as attention
 from pycnn.ops.matmul import reference as matmul
@@ -158,14 +159,19 @@ def _pool2d(op: ops.Pool2d, x: Sequence[Tensor], tensors: TensorTable) -> Tensor
     return F.avg_pool2d(x[0], op.kernel, op.stride, op.padding, *options)
 
 
-@run_op.register
-def _pooled_conv2d(op: ops.PooledConv2d, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
-    return run_op(op.pool, [run_op(op.conv, x, tensors)], tensors)
+@run_op.register(ops.NormedConv2d)
+@run_op.register(ops.PooledConv2d)
+@run_op.register(ops.SummedConv2d)
+def _joined(op: Any, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    y = run_op(op.conv, x, tensors)
+    last = getattr(op, "pool", None) or getattr(op, "norm", None)
+    return y if last is None else run_op(last, [y], tensors)
 
 
 @run_op.register
-def _scaled_conv2d(op: ops.ScaledConv2d, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
-    return run_op(op.conv, [run_op(op.norm, x[:1], tensors), *x[1:]], tensors)
+def _excitation(op: ops.Excitation, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    hidden = run_op(op.reduce, [x[0].mean((2, 3), keepdim=True)], tensors)
+    return run_op(op.expand, [hidden], tensors)
 
 
 @run_op.register
@@ -281,18 +287,4 @@ def _weights(
 
 
 def _act(y: Tensor, act: ops.Act) -> Tensor:
-    if act.kind == "none":
-        return y
-    if act.kind == "leaky_relu":
-        return F.leaky_relu(y, act.param)
-    if act.kind == "elu":
-        return F.elu(y, act.param)
-    if act.kind == "gelu_tanh":
-        return F.gelu(y, approximate="tanh")
-    function = (
-        getattr(torch, act.kind)
-        if act.kind in ("relu", "sigmoid", "tanh")
-        else getattr(F, act.kind)
-    )
-    result: Tensor = function(y)
-    return result
+    return apply_act(y, act.kind, act.param)

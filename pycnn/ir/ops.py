@@ -2,6 +2,7 @@
 
 from .attention import Attention, Softmax, TimestepEmbedding
 from .dense import BatchNorm, Conv2d, ConvTranspose2d, Linear, Norm, Scale
+from .excitation import Excitation, SummedConv2d
 from .matmul import MatMul
 from .movement import (
     MOVES,
@@ -17,12 +18,12 @@ from .movement import (
     Unflatten,
     Unfold,
 )
+from .normed import NormedConv2d
 from .norms import GroupNorm, LayerNorm, LocalResponseNorm
 from .op import Act, Int2, Mode, Op, Pads, Ref, Torch
 from .pointwise import Add, Arith, Elementwise
 from .pooled import PooledConv2d
 from .pooling import AdaptivePool2d, Pool2d, Upsample
-from .scaled import ScaledConv2d
 
 __all__ = [
     "MOVES",
@@ -32,6 +33,7 @@ __all__ = [
     "Arith",
     "Attention",
     "BatchNorm",
+    "Excitation",
     "Concat",
     "Conv2d",
     "ConvTranspose2d",
@@ -47,6 +49,7 @@ __all__ = [
     "MatMul",
     "Mode",
     "Norm",
+    "NormedConv2d",
     "Op",
     "Pad",
     "Pads",
@@ -57,9 +60,9 @@ __all__ = [
     "Ref",
     "Reshape",
     "Scale",
-    "ScaledConv2d",
     "Slice",
     "Softmax",
+    "SummedConv2d",
     "TimestepEmbedding",
     "Torch",
     "Unflatten",

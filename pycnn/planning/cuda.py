@@ -14,7 +14,7 @@ from pycnn.ir import Attention, Op, TimestepEmbedding
 from pycnn.planning import cuda_device, own_op
 from pycnn.planning.cuda_device import Clock
 from pycnn.planning.cuda_plan import CudaPlan
-from pycnn.planning.draft import Draft
+from pycnn.planning.draft import NONE, Draft
 from pycnn.planning.own_op import OwnConvolution
 from pycnn.planning.params import Params
 from pycnn.planning.replay import Graphs, Recorder, Replay, shared_graphs
@@ -46,6 +46,7 @@ class CudaTarget(Target):
     recorder: Recorder | None = field(default=None, compare=False, kw_only=True)
     graphs: Graphs = field(default=shared_graphs, compare=False, kw_only=True)
 
+    prologues = True
     reads_nchw = False
     by_image = False
     in_place = False  # operands are read by the way of memory that does not change during a launch
@@ -83,7 +84,7 @@ class CudaTarget(Target):
     def complete(self, op: str, params: Params) -> Params:
         return params
 
-    def fuses(self, op: str, params: Params, offset: int) -> bool:
+    def reads(self, op: str, params: Params, offset: int) -> bool:
         return bool(self._able(op, params, offset))
 
     def takes(self, op: str, kernel: str, params: Params, offset: int) -> bool:
@@ -143,7 +144,7 @@ class CudaTarget(Target):
 
     def pack(self, op: str, kernel: str, params: Params, weight: Tensor) -> Tensor:
         if own_op.is_own(kernel):
-            return own_op.pack(op, weight, self.dtype, self.device)
+            return own_op.pack(op, params, weight, self.dtype, self.device)
         weight = weight.float().cpu().contiguous()
         packed = torch.empty(self.kernels.packed_bytes(op, kernel, params), dtype=torch.uint8)
         self.kernels.pack(op, kernel, params, weight.data_ptr(), packed.data_ptr())
@@ -161,19 +162,20 @@ class CudaTarget(Target):
         own: dict[int, OwnConvolution] = {}
         held: list[Tensor] = []
         for i, step in enumerate(draft.steps):
-            slots = draft.slots(step)[:5]  # no kernel here takes a gate
+            slots = draft.slots(step)
             if i not in numbers:
                 plan.add(step.op, step.kernel, step.params, *slots)
                 continue
             assert step.packed is not None
             made = ("input", draft.inputs + len(own), 0, 0, 0)
-            of_step = step.op, step.params, slots[0], step.packed.weight
+            of_step = step.op, step.params, slots, step.packed.weight
             own[i] = OwnConvolution.of(*of_step, self.dtype)
-            params = own_op.epilogue(step.params)
-            kernel = self.rule("conv2d", params)
-            held.append(self.pack("conv2d", kernel, params, torch.ones(int(params["k"]))))
+            op, params = own_op.epilogue(step.op, step.params)
+            kernel = self.rule(op, params)
+            weights = own_op.ones(op, params, step.packed.weight)
+            held.append(self.pack(op, kernel, params, weights))
             ones = ("const", held[-1].data_ptr())
-            plan.add("conv2d", kernel, params, made, slots[1], ones, slots[3], slots[4])
+            plan.add(op, kernel, params, made, slots[1], ones, slots[3], slots[4], NONE)
         # Weights were copied on one stream, calls may come on another.
         cuda_device.synchronize(self.device)
         of = draft.inputs, self.workspace(draft), held, self.device, self.memory, self.clock

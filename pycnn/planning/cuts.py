@@ -23,7 +23,7 @@ _COUNTED = (  # ops whose parameter n is the number of images
     *(
         "conv2d",
         "conv2d_pool",
-        "conv2d_scaled",
+        "conv2d_layer_norm",
         "conv_transpose2d",
         "pool2d",
         "global_pool",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pycnn.planning.arena import Arena, Slot, Span
 from pycnn.planning.step import Step
 
-_NONE: Slot = ("none", 0)
+NONE: Slot = ("none", 0)
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Draft:
 
     def slots(self, step: Step) -> tuple[Slot, Slot, Slot, Slot, Slot, Slot]:
         """x, residual, w, bias, y, gate as a plan names them."""
-        weight, bias, gate = self.arena.slot(step.third), _NONE, _NONE
+        weight, bias, gate = self.arena.slot(step.third), NONE, NONE
         if step.packed is not None:
             weight, gate = ("const", step.packed.weight.data_ptr()), weight
             if step.packed.bias is not None:

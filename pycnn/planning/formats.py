@@ -19,17 +19,19 @@ from pycnn.ir import (
     BatchNorm,
     Conv2d,
     ConvTranspose2d,
+    Excitation,
     Identity,
     LayerNorm,
     MatMul,
     Node,
+    NormedConv2d,
     PooledConv2d,
     Rearrange,
-    ScaledConv2d,
     Shape,
     Shapes,
     Slice,
     Softmax,
+    SummedConv2d,
     TensorTable,
     resolve,
     run_op,
@@ -49,16 +51,19 @@ def propagate(
     formats = dict(inputs)
     for node in nodes:
         read = [formats[v] for v in node.inputs]
-        if isinstance(node.op, (Conv2d, PooledConv2d, ScaledConv2d)):
+        if isinstance(node.op, (Conv2d, PooledConv2d, SummedConv2d)):
             conv = node.op if isinstance(node.op, Conv2d) else node.op.conv
             linear = conv.weight_shape is not None  # whose result has the channels last
             found = read[0] or linear or is_channels_last(tensors.meta(conv.weight))
             if conv.has_residual:
                 found = found or read[1]
+        elif isinstance(node.op, Excitation):
+            layers = node.op.reduce, node.op.expand
+            found = read[0] or any(is_channels_last(tensors.meta(c.weight)) for c in layers)
         elif isinstance(node.op, ConvTranspose2d):
             found = read[0] or is_channels_last(tensors.meta(node.op.weight))
-        elif isinstance(node.op, LayerNorm):
-            found = node.op.axis == 1
+        elif isinstance(node.op, (LayerNorm, NormedConv2d)):
+            found = (node.op if isinstance(node.op, LayerNorm) else node.op.norm).axis == 1
         elif isinstance(node.op, Softmax) or getattr(node.op, "mode", "") == "circular":
             found = False  # torch answers in NCHW
         elif isinstance(node.op, Identity) and node.op.layout:

@@ -6,18 +6,19 @@ from collections import Counter
 from dataclasses import replace
 
 from pycnn.ir import (
-    BatchNorm,
     Conv2d,
+    LayerNorm,
     Node,
+    NormedConv2d,
     Op,
     Pool2d,
     PooledConv2d,
-    ScaledConv2d,
     Shapes,
     TensorTable,
     resolve,
 )
 from pycnn.planning import params as fields
+from pycnn.planning.gates import with_gates
 from pycnn.planning.params import Params
 from pycnn.planning.segments import Segment
 from pycnn.planning.target import Target
@@ -29,8 +30,10 @@ def fused(segment: Segment, shapes: Shapes, tensors: TensorTable, target: Target
     """With two nodes as one, where the second alone reads the first and the target takes them, if not as x lies then
     from a copy:
 
-    %2 = conv2d(%1; act); %3 = pool2d(%2; max)         =>   %3 = conv2d_pool(%1)
-    %2 = batch_norm(%1; relu); %3 = conv2d(%2; 1x1)    =>   %3 = conv2d_scaled(%1)
+    %2 = conv2d(%1; act); %3 = pool2d(%2; max)                =>   %3 = conv2d_pool(%1)
+    %2 = conv2d(%1; depthwise); %3 = layer_norm(%2; axis 1)   =>   %3 = conv2d_layer_norm(%1)
+
+    Then what planning/gates.py does.
     """
     readers = Counter(v for node in segment.nodes for v in node.inputs)
     readers.update(segment.outputs)
@@ -42,21 +45,21 @@ def fused(segment: Segment, shapes: Shapes, tensors: TensorTable, target: Target
         op = _joined(first, node, shapes, tensors, target) if first is not None and alone else None
         if first is not None and op is not None:
             gone.add(node.inputs[0])
-            path = first.path if isinstance(op, PooledConv2d) else node.path
-            node = Node(op, (*first.inputs, *node.inputs[1:]), node.outputs, path)
+            node = Node(op, (*first.inputs, *node.inputs[1:]), node.outputs, first.path)
         made[node.outputs[0]] = node
-    return replace(segment, nodes=tuple(n for v, n in made.items() if v not in gone))
+    joined = replace(segment, nodes=tuple(n for v, n in made.items() if v not in gone))
+    return with_gates(joined, shapes, tensors, target)
 
 
 def _joined(
     first: Node, second: Node, shapes: Shapes, tensors: TensorTable, target: Target
 ) -> Op | None:
-    for join in (_pooled, _scaled):
+    for join in (_pooled, _normed):
         found = join(first, second, shapes, tensors)
         if found is None:
             continue
         op, params = found
-        if target.fuses(op.name, {**params, "ldx": target.pixel_stride(int(params["c"]))}, 0):
+        if target.reads(op.name, {**params, "ldx": target.pixel_stride(int(params["c"]))}, 0):
             return op
     return None
 
@@ -73,11 +76,9 @@ def _pooled(conv: Node, pool: Node, shapes: Shapes, tensors: TensorTable) -> Joi
     return op, fields.conv2d_pool(op, *ends, tensors)
 
 
-def _scaled(norm: Node, conv: Node, shapes: Shapes, tensors: TensorTable) -> Joined:
-    if not isinstance(norm.op, BatchNorm) or not isinstance(conv.op, Conv2d):
+def _normed(conv: Node, norm: Node, shapes: Shapes, tensors: TensorTable) -> Joined:
+    if not isinstance(conv.op, Conv2d) or not isinstance(norm.op, LayerNorm) or norm.op.axis != 1:
         return None
-    if norm.op.act and norm.op.act.kind != "relu":
-        return None
-    op = resolve(ScaledConv2d(norm.op, conv.op), shapes)
-    ends = shapes[norm.inputs[0]], shapes[conv.outputs[0]]
-    return op, fields.conv2d_scaled(op, *ends, tensors)
+    op = resolve(NormedConv2d(conv.op, norm.op), shapes)
+    ends = shapes[conv.inputs[0]], shapes[norm.outputs[0]]
+    return op, fields.conv2d_layer_norm(op, *ends, tensors)

@@ -13,23 +13,25 @@ from pycnn.ir import (
     Conv2d,
     ConvTranspose2d,
     Elementwise,
+    Excitation,
     GroupNorm,
     LayerNorm,
     Linear,
     LocalResponseNorm,
     Node,
+    NormedConv2d,
     Op,
     Pool2d,
     PooledConv2d,
-    ScaledConv2d,
     Softmax,
+    SummedConv2d,
     TimestepEmbedding,
     Upsample,
     resolve,
 )
 from pycnn.ops.timestep_embedding import STEP_TYPES
 from pycnn.planning import params as fields
-from pycnn.planning.homes import Home, Rows
+from pycnn.planning.homes import FLOAT, Home, Rows
 from pycnn.planning.lowering import Lowering
 from pycnn.planning.params import Params
 
@@ -67,17 +69,40 @@ def _conv2d_pool(op: PooledConv2d, work: Lowering, node: Node) -> None:
 
 
 @lower_op.register
-def _conv2d_scaled(op: ScaledConv2d, work: Lowering, node: Node) -> None:
+def _conv2d_layer_norm(op: NormedConv2d, work: Lowering, node: Node) -> None:
     shape, y_shape = work.shapes[node.inputs[0]], work.shapes[node.outputs[0]]
-    params = fields.conv2d_scaled(op, shape, y_shape, work.tensors)
-    x = _whole_pixels("conv2d_scaled", work, node, params)
-    _dense("conv2d_scaled", work, node, params, x, op.conv.has_residual)
+    params = fields.conv2d_layer_norm(op, shape, y_shape, work.tensors)
+    x = work.nhwc(node.inputs[0], node)
+    _dense("conv2d_layer_norm", work, node, params, x, op.conv.has_residual)
+
+
+@lower_op.register
+def _conv2d_sums(op: SummedConv2d, work: Lowering, node: Node) -> None:
+    shape, y_shape = work.shapes[node.inputs[0]], work.shapes[node.outputs[0]]
+    params = fields.conv2d_sums(op, shape, y_shape, work.tensors)
+    y = work.homes[node.outputs[0]]
+    assert y.kind == "arena" and y.offset == 0  # by planning/gates.py
+    params["sums"] = work.homes.buffers[y.index]
+    floats = int(params["n"] * params["parts"] * params["c"])
+    work.homes.buffers[y.index] += floats * FLOAT // work.target.itemsize
+    x = work.nhwc(node.inputs[0], node)
+    _dense("conv2d_sums", work, node, params, x, op.conv.has_residual)
+
+
+@lower_op.register
+def _excitation(op: Excitation, work: Lowering, node: Node) -> None:
+    shape = work.shapes[node.inputs[0]]
+    params = fields.excitation(op, shape, work.tensors)
+    x, y = work.nhwc(node.inputs[0], node), work.homes[node.outputs[0]]
+    if op.summed:
+        params["sums"] = Rows.of(shape).count * x.ld  # right behind the map
+    work.emit("excitation", node, {**params, **lds(x, y)}, x, y, weighted=True)
 
 
 def _whole_pixels(name: str, work: Lowering, node: Node, params: Params) -> Home:
     """x, or where no kernel of the op reads it as it lies, a copy at the pixel stride of values in the arena."""
     x, shape = work.nhwc(node.inputs[0], node), work.shapes[node.inputs[0]]
-    if work.target.fuses(name, {**params, "ldx": x.ld}, x.offset):
+    if work.target.reads(name, {**params, "ldx": x.ld}, x.offset):
         return x
     ld = work.target.pixel_stride(shape[1])
     made = replace(work.buffer(Rows.of(shape).count * ld, ld), image=Rows.image(shape) * ld)
@@ -106,7 +131,10 @@ def _convolve(
     direct = x.nchw and few and work.target.reads_nchw and not work.copies
     if x.nchw and not direct:
         x = work.nhwc(node.inputs[0], node)
-    _dense("conv2d", work, node, {**params, "x_nchw": int(x.nchw)}, x, has_residual, gate)
+    params = {**params, "x_nchw": int(x.nchw)}
+    if params.get("prologue"):
+        x = _whole_pixels("conv2d", work, node, params)
+    _dense("conv2d", work, node, params, x, has_residual, gate)
 
 
 @lower_op.register

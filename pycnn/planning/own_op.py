@@ -2,11 +2,12 @@
 
 It makes a dense tensor of torch's allocator; bias, residual and activation, in fp32, and the slice that the result may
 be come with a 1x1 depthwise convolution whose weights are ones. Max-pooling comes before them, as in conv2d_pool; a
-norm before the convolution is torch's too.
+norm or a gate before the convolution is torch's too.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,14 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pycnn.ops.act import ACTS, apply_act
 from pycnn.planning.arena import Slot
-from pycnn.planning.params import Params
+from pycnn.planning.params import GATE, NORM, Params
 
-OPS = ("conv2d", "conv2d_pool", "conv2d_scaled", "conv_transpose2d")
+OPS = ("conv2d", "conv2d_pool", "conv2d_sums", "conv2d_layer_norm", "conv_transpose2d")
+_LAST = ("ldr", "ldy", "act", "act_param", "sums", "parts", "eps")  # of the launch that follows
 _DEFAULTS: Mapping[str, int] = {
     **dict.fromkeys(("n", "h", "w", "c", "k", "kh", "kw", "oh", "ow", "sh", "sw", "dh", "dw"), 1),
-    **dict.fromkeys(("ph", "pw", "x_nchw"), 0),
-    **dict.fromkeys(("groups", "window", "stride", "relu"), 1),
+    **dict.fromkeys(("ph", "pw", "x_nchw", "prologue", "prologue_act"), 0),
+    **dict.fromkeys(("groups", "window", "stride"), 1),
     **dict.fromkeys(("pad", "pooled_h", "pooled_w"), 0),  # no pooled map
 }
 
@@ -83,9 +86,16 @@ def _output_padding(p: Mapping[str, int]) -> list[tuple[int, int]]:
     ]
 
 
-def pack(op: str, weight: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Weights as torch's convolution of NHWC wants them; of conv2d_scaled all in fp32, as they come."""
-    if op == "conv2d_scaled":
+def _has_norm(op: str, params: Params) -> bool:
+    """Whether a scale and a shift of each channel come behind the weights."""
+    return params.get("prologue") == NORM or op == "conv2d_layer_norm"
+
+
+def pack(
+    op: str, params: Params, weight: Tensor, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Weights as torch's convolution of NHWC wants them; with those of a norm all in fp32, as they come."""
+    if _has_norm(op, params):
         return weight.to(device, torch.float32)
     if weight.dim() != 4:
         weight = weight.reshape(*weight.shape, *[1] * (4 - weight.dim()))
@@ -96,18 +106,26 @@ def result_bytes(params: Params, itemsize: int) -> int:
     """Of the tensors that torch makes."""
     p = sizes(params)
     made = p["k"] * (p["oh"] * p["ow"] + p["pooled_h"] * p["pooled_w"])
-    normed = p["c"] * p["h"] * p["w"] if "relu" in params else 0
-    return p["n"] * (made + normed) * itemsize
+    changed = p["c"] * p["h"] * p["w"] if p["prologue"] else 0
+    return p["n"] * (made + changed) * itemsize
 
 
-def epilogue(params: Params) -> Params:
-    """The convolution of ones that follows."""
+def epilogue(op: str, params: Params) -> tuple[str, Params]:
+    """The convolution of ones that follows, with its sums or its layer norm where they are wanted."""
     p = sizes(params)
     h, w = (p["pooled_h"], p["pooled_w"]) if p["pooled_h"] else (p["oh"], p["ow"])
     same = {"n": p["n"], "h": h, "w": w, "oh": h, "ow": w}
     channels = {"c": p["k"], "k": p["k"], "groups": p["k"], "ldx": p["k"]}
-    kept = {name: v for name, v in params.items() if name in ("ldr", "ldy", "act", "act_param")}
-    return {**same, **channels, **kept}
+    kept = {name: v for name, v in params.items() if name in _LAST}
+    last = op if op in ("conv2d_sums", "conv2d_layer_norm") else "conv2d"
+    return last, {**same, **channels, **kept}
+
+
+def ones(op: str, params: Params, packed: Tensor) -> Tensor:
+    """Its weights, with those of the layer norm, which `pack` kept."""
+    k = int(params["k"])
+    made = torch.ones(k, device=packed.device)
+    return torch.cat([made, packed[-2 * k :]]) if op == "conv2d_layer_norm" else made
 
 
 def flat(slot: Slot, memory: Tensor, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Tensor:
@@ -122,22 +140,31 @@ def flat(slot: Slot, memory: Tensor, inputs: Sequence[Tensor], outputs: Sequence
 
 @dataclass(frozen=True)
 class OwnConvolution:
-    """One step's: `x` is the slot it reads, in pixels of params' ldx elements; `norm`: what F.batch_norm takes."""
+    """One step's: `x` is the slot it reads, in pixels of params' ldx elements; `norm`: what F.batch_norm takes; `gate`:
+    the slot of an image's factors, in rows of ldg."""
 
     op: str
     params: Params
     x: Slot
     weight: Tensor
     norm: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
+    gate: Slot | None = None
 
     @staticmethod
-    def of(op: str, params: Params, x: Slot, packed: Tensor, dtype: torch.dtype) -> OwnConvolution:
-        """With weights that `pack` made."""
-        if op != "conv2d_scaled":
-            return OwnConvolution(op, params, x, packed)
-        c, k = int(params["c"]), int(params["k"])
-        weight, scale, shift = torch.split(packed, [k * c, c, c])
-        weight = weight.view(k, c, 1, 1).to(dtype, memory_format=torch.channels_last)
+    def of(
+        op: str, params: Params, slots: Sequence[Slot], packed: Tensor, dtype: torch.dtype
+    ) -> OwnConvolution:
+        """With the operands of a draft's step, and weights that `pack` made."""
+        x, gate = slots[0], slots[-1] if params.get("prologue") == GATE else None
+        if not _has_norm(op, params):
+            return OwnConvolution(op, params, x, packed, gate=gate)
+        p = sizes(params)
+        shape = p["k"], p["c"] // p["groups"], p["kh"], p["kw"]
+        weight, rest = packed[: math.prod(shape)], packed[math.prod(shape) :]
+        weight = weight.view(shape).to(dtype, memory_format=torch.channels_last)
+        if op == "conv2d_layer_norm":
+            return OwnConvolution(op, params, x, weight)
+        scale, shift = rest.chunk(2)
         norm = torch.zeros_like(scale), torch.ones_like(scale), scale, shift
         return OwnConvolution(op, params, x, weight, norm)
 
@@ -151,7 +178,10 @@ class OwnConvolution:
         x = x.as_strided((n, c, h, w), (h * w * ld, 1, w * ld, ld))
         if self.norm is not None:
             x = F.batch_norm(x, *self.norm, eps=0.0)
-            x = x.relu_() if p["relu"] else x
+            x = apply_act(x, [*ACTS][p["prologue_act"]])
+        if self.gate is not None:
+            gate = flat(self.gate, memory, inputs, outputs)
+            x = x * gate.as_strided((n, c, 1, 1), (int(self.params["ldg"]), 1, 1, 1))
         if self._is_product(p):
             return F.linear(x.flatten(1), self.weight.flatten(1)).view(n, p["k"], 1, 1)
         strides, pads, steps = ((p[a], p[b]) for a, b in (("sh", "sw"), ("ph", "pw"), ("dh", "dw")))
@@ -169,8 +199,4 @@ class OwnConvolution:
     def _is_product(self, p: Mapping[str, int]) -> bool:
         """A fully connected layer."""
         ones = ("h", "w", "oh", "ow", "kh", "kw", "groups")
-        return (
-            self.op in ("conv2d", "conv2d_scaled")
-            and all(p[name] == 1 for name in ones)
-            and not p["ph"] | p["pw"]
-        )
+        return self.op == "conv2d" and all(p[name] == 1 for name in ones) and not p["ph"] | p["pw"]

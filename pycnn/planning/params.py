@@ -11,13 +11,15 @@ from pycnn.ir import (
     BatchNorm,
     Conv2d,
     ConvTranspose2d,
+    Excitation,
     GroupNorm,
     Linear,
+    NormedConv2d,
     Op,
     Pool2d,
     PooledConv2d,
-    ScaledConv2d,
     Shape,
+    SummedConv2d,
     TensorTable,
     Upsample,
 )
@@ -27,6 +29,12 @@ from pycnn.ops.upsample import MODES
 from pycnn.planning.homes import Home, Rows
 
 Params = dict[str, float]
+CONVOLUTIONS = (
+    "conv2d",
+    "conv2d_pool",
+    "conv2d_sums",
+    "conv2d_layer_norm",
+)  # with conv2d's parameters
 _POOL_MODES = {
     ("max", False): 0,
     ("avg", False): 1,
@@ -52,11 +60,13 @@ def conv2d(op: Conv2d, x: Shape, y: Shape, tensors: TensorTable) -> Params:
     return {**sizes, **steps, "groups": op.groups, **act_fields(op), **_prologue(op)}
 
 
+NORM, GATE = 1, 2  # prologues, as csrc/ops/conv2d/conv2d.h numbers them
+
+
 def _prologue(op: Conv2d) -> Params:
-    """As csrc/ops/conv2d/conv2d.h numbers them."""
     if op.prologue is not None:
-        return {"prologue": 1, "prologue_act": ACTS[op.prologue.act.kind]}
-    return {"prologue": 2} if op.has_gate else {}
+        return {"prologue": NORM, "prologue_act": ACTS[op.prologue.act.kind]}
+    return {"prologue": GATE} if op.has_gate else {}
 
 
 def _live_taps(
@@ -127,8 +137,29 @@ def conv2d_pool(op: PooledConv2d, x: Shape, y: Shape, tensors: TensorTable) -> P
     return {**conv2d(op.conv, x, between, tensors), **pool, "pooled_h": y[2], "pooled_w": y[3]}
 
 
-def conv2d_scaled(op: ScaledConv2d, x: Shape, y: Shape, tensors: TensorTable) -> Params:
-    return {**conv2d(op.conv, x, y, tensors), "relu": int(op.norm.act.kind == "relu")}
+def conv2d_layer_norm(op: NormedConv2d, x: Shape, y: Shape, tensors: TensorTable) -> Params:
+    return {**conv2d(op.conv, x, y, tensors), "eps": op.norm.eps}
+
+
+def conv2d_sums(op: SummedConv2d, x: Shape, y: Shape, tensors: TensorTable) -> Params:
+    """The convolution's, and how many blocks share an image's pixels."""
+    return {**conv2d(op.conv, x, y, tensors), "parts": _sum_parts(y)}
+
+
+def _sum_parts(shape: Shape) -> int:
+    """Of an image's sums; at most 32, which the gate's kernel reads one after the other."""
+    return min(max(-(-shape[2] * shape[3] // 64), 1), 32)
+
+
+def excitation(op: Excitation, x: Shape, tensors: TensorTable) -> Params:
+    """x: the map's shape, or the means'."""
+    n, c, h, w = x
+    hidden = (op.reduce.weight_shape or tensors.shape(op.reduce.weight))[0]
+    act, gate = op.reduce.act, op.expand.act
+    acts: Params = {"act": ACTS[act.kind], "gate_act": ACTS[gate.kind]}
+    acts |= {"act_param": act.param, "gate_param": gate.param}
+    parts = {"parts": _sum_parts(x), "pixels": h * w} if op.summed else {}
+    return {"n": n, "c": c, "s": hidden, **acts, **parts}
 
 
 def upsample(op: Upsample, x: Shape, y: Shape) -> Params:
@@ -195,7 +226,7 @@ def layout(shape: Shape, to_nchw: bool, ld: int) -> Params:
 def multiplies(op: str, params: Params) -> float:
     """Multiply-adds of a step, or the floats it moves for those that have none."""
     p = params
-    if op in ("conv2d", "conv2d_pool", "conv2d_scaled"):
+    if op in CONVOLUTIONS:
         return (
             p["n"]
             * p["oh"]
@@ -207,6 +238,8 @@ def multiplies(op: str, params: Params) -> float:
         )
     if op == "conv_transpose2d":
         return p["n"] * p["h"] * p["w"] * p["c"] * (p["k"] // p["groups"]) * p["kh"] * p["kw"]
+    if op == "excitation":
+        return 2 * p["n"] * p["c"] * p["s"]
     if op == "rearrange":
         return math.prod(p[f"s{i}"] for i in range(8)) / 4
     if op == "attention":

@@ -124,10 +124,9 @@ class Target(ABC):
         """The target of plans that may run in parts: it chooses kernels whose bits do not depend on the parts."""
         return self
 
-    def fuses(self, op: str, params: Params, offset: int) -> bool:
-        """Whether the op, which stands for several of a graph's, has a kernel here for the problem, x being `offset`
-        elements into its buffer."""
-        return False
+    def reads(self, op: str, params: Params, offset: int) -> bool:
+        """Whether some kernel takes the problem with x as it lies, `offset` elements into its buffer."""
+        return True
 
     def workspace_of(self, op: str, kernel: str, params: Params, workers: int) -> int:
         """Bytes that a step needs besides its operands."""

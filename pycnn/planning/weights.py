@@ -14,16 +14,18 @@ from pycnn.ir import (
     BatchNorm,
     Conv2d,
     ConvTranspose2d,
+    Excitation,
     GroupNorm,
     LayerNorm,
     Linear,
     MatMul,
     Node,
     Norm,
+    NormedConv2d,
     Op,
     PooledConv2d,
-    ScaledConv2d,
     Source,
+    SummedConv2d,
     TensorTable,
     TimestepEmbedding,
     folded_weight,
@@ -57,16 +59,12 @@ def _taps(node: Node, params: Params) -> Taps:
     return (*first, int(params["kh"]), int(params["kw"]))
 
 
+_WHOLE = (NormedConv2d, PooledConv2d, SummedConv2d)  # a convolution and something more
+
+
 def _layer(node: Node) -> Op:
     """The op with the weights."""
-    return node.op.conv if isinstance(node.op, (PooledConv2d, ScaledConv2d)) else node.op
-
-
-def _norm_before(node: Node) -> BatchNorm | None:
-    """What a convolution applies to its input."""
-    if isinstance(node.op, ScaledConv2d):
-        return node.op.norm
-    return node.op.prologue if isinstance(node.op, Conv2d) else None
+    return node.op.conv if isinstance(node.op, _WHOLE) else node.op
 
 
 class Weights:
@@ -132,6 +130,8 @@ class Weights:
             return Packed(target.operand(self._tensors[op.added].detach()), None)
         if isinstance(op, BatchNorm):
             weight, bias = _scale_shift(op.norm, self._tensors)
+        elif isinstance(op, Excitation):
+            weight, bias = _both_layers(op, self._tensors), None
         elif isinstance(op, TimestepEmbedding):
             weight, bias = frequencies(op.width, op.shift), None
         elif isinstance(op, (GroupNorm, LayerNorm)):
@@ -144,11 +144,21 @@ class Weights:
         if isinstance(op, Conv2d) and (taps := _taps(node, params)):
             y, x, kh, kw = taps
             weight = weight[:, :, y : y + kh, x : x + kw]
-        if (norm := _norm_before(node)) is not None:
-            scale, shift = _scale_shift(norm.norm, self._tensors)
+        if isinstance(op, Conv2d) and op.prologue is not None:
+            scale, shift = _scale_shift(op.prologue.norm, self._tensors)
             weight = torch.cat([weight.detach().float().flatten(), scale.flatten(), shift])
+        if isinstance(node.op, NormedConv2d):
+            weight = torch.cat(
+                [weight.float().flatten(), *self._affine(node.op.norm, weight.device)]
+            )
         packed = target.pack(name, kernel, params, weight.detach().contiguous())
         return Packed(packed, None if bias is None else target.bias(bias.detach()))
+
+    def _affine(self, norm: LayerNorm, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Weight and bias of a layer norm, 1 and 0 where it has none."""
+        weight, bias = (None if s is None else self._tensors[s] for s in (norm.weight, norm.bias))
+        weight = torch.ones(norm.c, device=device) if weight is None else weight.detach().float()
+        return weight, torch.zeros_like(weight) if bias is None else bias.detach().float()
 
 
 def _rows_of(t: Tensor, rank: int, pixels: Taps) -> Tensor:
@@ -160,6 +170,16 @@ def _rows_of(t: Tensor, rank: int, pixels: Taps) -> Tensor:
     if pixels and h * w != pixels[0]:
         t = t.expand(n, c, h if h > 1 else pixels[0] // w, w if w > 1 else pixels[0] // h)
     return t.permute(0, 2, 3, 1)
+
+
+def _both_layers(op: Excitation, tensors: TensorTable) -> Tensor:
+    """The gate's weights and biases, as csrc/ops/excitation/excitation.h has them."""
+    parts: list[Tensor] = []
+    for layer in (op.reduce, op.expand):
+        weight, bias = folded_weight(layer, tensors)
+        bias = weight.new_zeros(weight.shape[0]) if bias is None else bias
+        parts += [weight.float().flatten(), bias.float()]
+    return torch.cat(parts)
 
 
 def _scale_shift(norm: Norm, tensors: TensorTable) -> tuple[Tensor, Tensor]:

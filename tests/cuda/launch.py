@@ -95,9 +95,10 @@ def run(
     drop: str = "",
     skip: int = 0,
     third: Guarded | None = None,
+    gate: Guarded | None = None,
 ) -> list[str]:
-    """One launch; the barriers it passed. The kernel sees x from element `skip` on, y, residual, `third` where weights
-    would be, and what belongs to it, no more."""
+    """One launch; the barriers it passed. The kernel sees x from element `skip` on, y, residual, gate, `third` where
+    weights would be, and what belongs to it, no more."""
     module = kernels()
     packed = torch.zeros(module.packed_bytes(op, kernel, params) + 16, dtype=torch.uint8)
     start = -packed.data_ptr() % 16
@@ -109,7 +110,7 @@ def run(
     if ON_HOST:
         module.configure(seed, drop)
         module.forbid_all()
-        for tensor in (x, y, residual, third):
+        for tensor in (x, y, residual, third, gate):
             if tensor is not None:
                 tensor.allow(module)
         module.allow(packed.data_ptr() + start, packed.numel() - 16, False, constant=True)
@@ -119,7 +120,8 @@ def run(
     w = w if third is None else third.pointer
     r, b = 0 if residual is None else residual.pointer, 0 if bias is None else bias.data_ptr()
     first = x.pointer + skip * x.memory.element_size()
-    module.run(op, kernel, params, first, r, w, b, y.pointer, 0)
+    g = 0 if gate is None else gate.pointer
+    module.run(op, kernel, params, first, r, w, b, y.pointer, 0, g)
     if ON_HOST:
         return list(module.sites())
     torch.cuda.synchronize()

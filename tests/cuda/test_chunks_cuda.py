@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import pycnn
 from pycnn.frontend import capture
 from pycnn.ir import Act, Elementwise, Node
-from pycnn.passes import run_passes
+from pycnn.passes import WITH_PROLOGUES, run_passes
 from pycnn.planning import cuda, own_op
 from pycnn.planning.homes import Home
 from pycnn.planning.lower import Lowered
@@ -49,7 +49,7 @@ def program(net: nn.Module, x: Tensor, **fields: object) -> Program:
     target = SmallCache(kernels=allow_everything(), device=x.device, dtype=x.dtype, tf32=False)
     target = replace(target, **fields)  # type: ignore[arg-type]
     with torch.no_grad():
-        graph = run_passes(capture(net, (x,), dtype=x.dtype))
+        graph = run_passes(capture(net, (x,), dtype=x.dtype), WITH_PROLOGUES)
     return Program(graph, Weights(graph.tensors, target), lambda: target)
 
 

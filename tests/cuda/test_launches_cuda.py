@@ -1,4 +1,5 @@
-"""Every layer of the bench networks gets a kernel whose launch is within what the hardware takes; none is run."""
+"""Every layer of the bench networks, and every step of their plans, gets a kernel whose launch is within what the
+hardware takes; none is run."""
 
 from __future__ import annotations
 
@@ -7,7 +8,10 @@ from collections.abc import Iterator
 import pytest
 import torch
 from launch import DTYPES, kernels, on_host
+from test_plan_cuda import HostTarget, program
 
+import pycnn
+from bench import gpu_pieces
 from bench.shapes import FOLDER, NETWORKS, Layer, read
 from pycnn.ops import ACTS
 from pycnn.planning.cuda import CudaTarget
@@ -49,6 +53,17 @@ def launches(target: CudaTarget, layer: Layer, batch: int) -> Iterator[tuple[str
         module.only_count(False)
 
 
+def fits(x: int, y: int, threads: int, shared: int) -> bool:
+    """Within the limits of sm_80, whose shared memory is the smallest."""
+    return (
+        1 <= x < 2**31
+        and 1 <= y < 2**16
+        and threads % 32 == 0
+        and 32 <= threads <= 1024
+        and shared <= 163 << 10
+    )
+
+
 @on_host
 @pytest.mark.parametrize("dtype", DTYPES.values())
 @pytest.mark.parametrize("network", NETWORKS)
@@ -60,8 +75,7 @@ def test_launches_are_within_the_hardwares_limits(network: str, dtype: torch.dty
             found = list(launches(target, layer, batch))
             assert len(found) == 1, layer
             for name, (x, y, threads, shared, _) in found:
-                assert 1 <= x < 2**31 and 1 <= y < 2**16, (layer, name)
-                assert threads % 32 == 0 and threads <= 1024 and shared <= 163 << 10, (layer, name)
+                assert fits(x, y, threads, shared), (layer, name)
                 fewest = batch * layer.out[0] * layer.out[1] if layer.op == "conv2d" else batch
                 assert x * y * threads * 64 >= fewest, (
                     layer,
@@ -69,3 +83,32 @@ def test_launches_are_within_the_hardwares_limits(network: str, dtype: torch.dty
                 )  # nobody has more than 64 outputs of a channel
                 seen.add(name)
     assert len(seen) >= 2
+
+
+@on_host
+@pytest.mark.parametrize("network", gpu_pieces.NETWORKS)
+@torch.no_grad()
+def test_every_step_of_the_bench_networks_plans(
+    network: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pooling, norms, gates, joins and copies too, at the smallest and the largest batch."""
+    with torch.device("meta"):
+        net = pycnn.create_model(network).eval()
+    net = net.to_empty(device="cpu").bfloat16()  # no values are looked at
+    nothing = torch.zeros(16, dtype=torch.uint8)  # nor are weights, and packing them takes seconds
+    monkeypatch.setattr(HostTarget, "pack", lambda *args: nothing)
+    module = kernels()
+    made = program(net, torch.empty(1, 3, 224, 224, dtype=torch.bfloat16))
+    for batch in (1, 256):
+        (lowered,) = made.plans([torch.empty(batch, 3, 224, 224, dtype=torch.bfloat16)])
+        plan = lowered.plan.plan
+        assert len(plan) == len(lowered.steps) > 15
+        try:
+            for i, step in enumerate(lowered.steps):
+                module.only_count(True)  # from none on
+                plan.run(SOMEWHERE, [SOMEWHERE], [SOMEWHERE], 0, i, i + 1)
+                for *launch, _ in module.launches():
+                    assert fits(*launch), (step.kernel, step.params, launch)
+                assert module.launches(), step.kernel
+        finally:
+            module.only_count(False)

@@ -149,3 +149,33 @@ def test_saved_networks_in_half_precision(tmp_path) -> None:
         pycnn.save(fast, tmp_path / "net.pycnn")
         again = pycnn.load(tmp_path / "net.pycnn")(x)
     assert torch.equal(again, y)
+
+
+def test_autocast_around_a_call_that_has_a_plan() -> None:
+    """Of the tensors' device, as of CUDA while a model has not been called yet: torch decides what it casts."""
+    model, x = net().bfloat16(), randn(1, 3, 12, 12).bfloat16()
+    fast = pycnn.optimize(model)
+    with torch.inference_mode():
+        torch.set_autocast_enabled("cuda", True)
+        try:
+            assert torch.equal(fast(x), model(x))
+        finally:
+            torch.set_autocast_enabled("cuda", False)
+        planned = fast(x)
+        assert torch.equal(fast(x), planned) and not torch.equal(planned, model(x))
+        with torch.autocast(DEVICE.type, torch.bfloat16):
+            assert torch.equal(fast(x), model(x))
+
+
+@torch.no_grad()
+def test_a_model_moves_to_another_device_and_back() -> None:
+    model, x = net().bfloat16(), randn(2, 3, 12, 12).bfloat16()
+    fast = pycnn.optimize(model)
+    first, weights = fast(x), copy.deepcopy(model.state_dict())
+    there = torch.device("meta" if ON_HOST else "cpu")
+    fast.to(there)
+    moved = fast(x.to(there))
+    assert moved.device == there and moved.shape == first.shape
+    fast.to_empty(device=DEVICE)
+    fast.load_state_dict(weights)
+    assert torch.equal(fast(x), first)

@@ -20,7 +20,13 @@ from pycnn.planning import own_op
 from pycnn.planning.program import Program
 from pycnn.planning.weights import Weights
 
-OWN = {"conv2d_torch", "conv2d_pool_torch", "conv2d_scaled_torch", "conv_transpose2d_torch"}
+OWN = {
+    "conv2d_torch",
+    "conv2d_pool_torch",
+    "conv2d_sums_torch",
+    "conv2d_layer_norm_torch",
+    "conv_transpose2d_torch",
+}
 LAST = 99  # the variant that is torch's own op wherever it is a candidate
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import pycnn
 from pycnn.frontend import capture
-from pycnn.passes import run_passes
+from pycnn.passes import WITH_PROLOGUES, run_passes
 from pycnn.planning.cuda import CudaTarget
 from pycnn.planning.devices import NoTargetError, target_of
 from pycnn.planning.limit import MemoryLimitError
@@ -37,7 +37,7 @@ class HostTarget(CudaTarget):
 def program(net: nn.Module, x: Tensor, tf32: bool = False) -> Program:
     target = HostTarget(kernels=allow_everything(), device=x.device, dtype=x.dtype, tf32=tf32)
     with torch.no_grad():
-        graph = run_passes(capture(net, (x,), dtype=x.dtype))
+        graph = run_passes(capture(net, (x,), dtype=x.dtype), WITH_PROLOGUES)
     return Program(graph, Weights(graph.tensors, target), lambda: target)
 
 
@@ -246,10 +246,10 @@ def test_a_plan_refuses_what_it_cannot_hold() -> None:
     plan = kernels().Plan(64, 1, 1)
     params, name = {"pixels": 1, "c": 4, "ldx": 4, "ldy": 4}, "elementwise_pieces_f32_sm80"
     none, x, y = ("none", 0), ("input", 0), ("output", 0)
-    plan.add("elementwise", name, params, x, none, none, none, y)
+    plan.add("elementwise", name, params, x, none, none, none, y, none)
     for slot in (("input", 1), ("arena", 65), ("output", -1)):
         with pytest.raises(ValueError, match="out of range"):
-            plan.add("elementwise", name, params, slot, none, none, none, y)
+            plan.add("elementwise", name, params, slot, none, none, none, y, none)
     with pytest.raises(ValueError, match="expected 1 inputs and 1 outputs"):
         plan.run(0, [], [0], 0)
     assert len(plan) == 1 and plan.arena_bytes == 64

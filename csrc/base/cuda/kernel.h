@@ -13,6 +13,7 @@ struct Ptrs {
   const void* w = nullptr;
   const float* bias = nullptr;
   void* y = nullptr;
+  const void* gate = nullptr;  // of a convolution's prologue, and null elsewhere
 };
 
 template <class Params>

@@ -34,6 +34,24 @@ PYCNN_DEVICE float block_sum(float v, float* partial) {
   return sum;
 }
 
+// The sums of threads that share `across`, a power of two: thread % across tells whose each is, and those below `across`
+// get them, added in pairs. In kThreads * kCount floats of shared memory.
+template <int kThreads, int kCount>
+PYCNN_DEVICE void sum_of_parts(float (&sum)[kCount], int across) {
+  float* mine = reinterpret_cast<float*>(shared()) + thread();  // element e at e * kThreads: no bank conflicts
+#pragma unroll
+  for (int e = 0; e < kCount; ++e) shared_store(mine + e * kThreads, sum[e]);
+  for (int half = kThreads / 2; half >= across; half /= 2) {
+    sync();
+    if (thread() < half)
+#pragma unroll
+      for (int e = 0; e < kCount; ++e) {
+        sum[e] += shared_load(mine + e * kThreads + half);
+        shared_store(mine + e * kThreads, sum[e]);
+      }
+  }
+}
+
 // f(piece, values) for the pieces of a row of c elements that belong to this lane of a warp.
 template <class T, class F>
 PYCNN_DEVICE void row_pieces(const T* row, int c, bool wide, F f) {

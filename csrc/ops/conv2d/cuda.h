@@ -18,6 +18,9 @@ KernelList<Conv2dParams> conv2d_f16();
 KernelList<Conv2dParams> conv2d_tf32();
 KernelList<Conv2dParams> conv2d_f32();
 
+// With a norm or a gate of x on its way.
+KernelList<Conv2dParams> conv2d_prologue();
+
 // On tensor cores of sm_90.
 KernelList<Conv2dParams> conv2d_wgmma_bf16();
 KernelList<Conv2dParams> conv2d_wgmma_f16();

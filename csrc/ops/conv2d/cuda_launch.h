@@ -16,7 +16,11 @@ struct ConvKernel {
   using T = typename Launcher::T;
 
   static const char* why_not(const Conv2dParams& p) {
-    if (const char* reason = why_not_prologue(p)) return reason;
+    const char* reason = why_not_prologue(p);
+    return reason ? reason : why_not_shape(p);
+  }
+
+  static const char* why_not_shape(const Conv2dParams& p) {
     return p.x_nchw ? "reads NHWC" : Launcher::why_not(conv_shape(p));
   }
 

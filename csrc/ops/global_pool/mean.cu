@@ -31,18 +31,7 @@ global_mean(GlobalMeanArgs a) {
 #pragma unroll
       for (int e = 0; e < kPiece<T>; ++e) sum[e] += v[e];
     }
-  float* mine = reinterpret_cast<float*>(shared()) + thread();  // element e at e * kThreads: no bank conflicts
-#pragma unroll
-  for (int e = 0; e < kPiece<T>; ++e) shared_store(mine + e * kThreads, sum[e]);
-  for (int half = kThreads / 2; half >= a.across; half /= 2) {
-    sync();
-    if (thread() < half)
-#pragma unroll
-      for (int e = 0; e < kPiece<T>; ++e) {
-        sum[e] += shared_load(mine + e * kThreads + half);
-        shared_store(mine + e * kThreads, sum[e]);
-      }
-  }
+  sum_of_parts<kThreads>(sum, a.across);
   if (part > 0 || count <= 0) return;
   const float scale = 1 / static_cast<float>(a.pixels);
   each(sum, [scale](float s) { return s * scale; });

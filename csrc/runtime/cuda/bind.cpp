@@ -41,11 +41,12 @@ py::list list_kernels(const std::string& name, const py::dict& values) {
 }
 
 void run_kernel(const std::string& op, const std::string& name, const py::dict& values, uintptr_t x, uintptr_t residual,
-                uintptr_t w, uintptr_t bias, uintptr_t y, uintptr_t stream) {
+                uintptr_t w, uintptr_t bias, uintptr_t y, uintptr_t stream, uintptr_t gate) {
   const Bound b = bind_kernel(op, name, values);
   if (const char* reason = b.kernel.why_not(b.kernel.kernel, b.params.get()))
     throw py::value_error(name + " refuses: " + reason);
-  const Ptrs ptrs{address<void>(x), address<void>(residual), address<void>(w), address<float>(bias), address<void>(y)};
+  const Ptrs ptrs{address<void>(x),     address<void>(residual), address<void>(w),
+                  address<float>(bias), address<void>(y),        address<void>(gate)};
   const py::gil_scoped_release release;
   if (const char* reason = b.kernel.launch(b.kernel.kernel, b.params.get(), ptrs, address<void>(stream)))
     throw std::runtime_error(name + ": " + reason);
@@ -92,9 +93,10 @@ py::dict gpu() {
 }
 
 void add_step(Plan& plan, const std::string& op, const std::string& kernel, const py::dict& values, const SlotTuple& x,
-              const SlotTuple& residual, const SlotTuple& w, const SlotTuple& bias, const SlotTuple& y) {
+              const SlotTuple& residual, const SlotTuple& w, const SlotTuple& bias, const SlotTuple& y,
+              const SlotTuple& gate) {
   plan.add(op, kernel, read_params(find_op(op), values),
-           {read_slot(x), read_slot(residual), read_slot(w), read_slot(bias), read_slot(y)});
+           {read_slot(x), read_slot(residual), read_slot(w), read_slot(bias), read_slot(y), read_slot(gate)});
 }
 
 void run_plan(const Plan& plan, uintptr_t arena, const Addresses& inputs, const Addresses& outputs, uintptr_t stream,
@@ -110,7 +112,7 @@ void bind_plan(py::module_& m) {
   py::class_<Plan>(m, "Plan")
       .def(py::init<int64_t, int, int>(), py::arg("arena_bytes"), py::arg("n_inputs"), py::arg("n_outputs"))
       .def("add", &add_step, py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("x"), py::arg("residual"),
-           py::arg("w"), py::arg("bias"), py::arg("y"))
+           py::arg("w"), py::arg("bias"), py::arg("y"), py::arg("gate"))
       .def("run", &run_plan, py::arg("arena"), py::arg("inputs"), py::arg("outputs"), py::arg("stream"),
            py::arg("begin") = 0, py::arg("end") = SIZE_MAX)
       .def_property_readonly("arena_bytes", &Plan::arena_bytes)
@@ -147,7 +149,7 @@ void bind_kernels(py::module_& m) {
   m.def("gpu", &gpu);
   m.def("choose", &choose, py::arg("op"), py::arg("dtype"), py::arg("tf32"), py::arg("aligned"), py::arg("params"));
   m.def("run", &run_kernel, py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("x"), py::arg("residual"),
-        py::arg("w"), py::arg("bias"), py::arg("y"), py::arg("stream"));
+        py::arg("w"), py::arg("bias"), py::arg("y"), py::arg("stream"), py::arg("gate") = 0);
 }
 
 }  // namespace

@@ -20,12 +20,13 @@ void Plan::check(const Slot& slot) const {
     throw std::invalid_argument("Plan.add: a slot's " + std::to_string(slot.value) + " is out of range");
 }
 
-void Plan::add(const std::string& op, const std::string& kernel, std::shared_ptr<void> params, const Slot (&slots)[5]) {
+void Plan::add(const std::string& op, const std::string& kernel, std::shared_ptr<void> params,
+               const Slot (&slots)[kSlots]) {
   const AnyKernel& found = find_kernel(find_op(op), kernel);
   if (const char* reason = found.why_not(found.kernel, params.get()))
     throw std::invalid_argument("Plan.add: " + kernel + " refuses: " + reason);
   Step step{&found, std::move(params), {}};
-  for (int i = 0; i < 5; ++i) {
+  for (int i = 0; i < kSlots; ++i) {
     check(slots[i]);
     step.slots[i] = slots[i];
   }
@@ -50,9 +51,9 @@ void Plan::run(void* arena, const uintptr_t* inputs, const uintptr_t* outputs, S
   };
   for (size_t i = begin; i < end && i < steps_.size(); ++i) {
     const Step& step = steps_[i];
-    const Slot(&s)[5] = step.slots;
+    const Slot(&s)[kSlots] = step.slots;
     const Ptrs ptrs{resolve(s[0]), resolve(s[1]), resolve(s[2]), static_cast<const float*>(resolve(s[3])),
-                    resolve(s[4])};
+                    resolve(s[4]), resolve(s[5])};
     if (const char* reason = step.kernel->launch(step.kernel->kernel, step.params.get(), ptrs, stream))
       throw std::runtime_error("step " + std::to_string(i) + ", " + step.kernel->name + ": " + reason);
   }

@@ -14,8 +14,11 @@ class Plan {
  public:
   Plan(int64_t arena_bytes, int inputs, int outputs);
 
-  // Slots: x, residual, w, bias, y; their strides between images and workers are for the CPU's sections. Throws std::invalid_argument when the kernel refuses or a slot is out of range.
-  void add(const std::string& op, const std::string& kernel, std::shared_ptr<void> params, const Slot (&slots)[5]);
+  static constexpr int kSlots = 6;
+
+  // Slots: x, residual, w, bias, y, gate; their strides between images and workers are for the CPU's sections. Throws
+  // std::invalid_argument when the kernel refuses or a slot is out of range.
+  void add(const std::string& op, const std::string& kernel, std::shared_ptr<void> params, const Slot (&slots)[kSlots]);
 
   // Puts the launches of steps begin <= i < end on `stream` of the current device and returns; arena: arena_bytes() of its
   // memory, which must stay until the stream is through. Throws std::runtime_error naming the step that could not be
@@ -32,7 +35,7 @@ class Plan {
   struct Step {
     const AnyKernel* kernel;
     std::shared_ptr<void> params;
-    Slot slots[5];
+    Slot slots[kSlots];
   };
 
   void check(const Slot& slot) const;

@@ -4,10 +4,12 @@
 #include "ops/arith/cuda.h"
 #include "ops/concat/cuda.h"
 #include "ops/conv2d/cuda.h"
+#include "ops/conv2d/cuda_layer_norm.h"
 #include "ops/conv2d/cuda_pool.h"
-#include "ops/conv2d/cuda_scaled.h"
+#include "ops/conv2d/cuda_sums.h"
 #include "ops/conv_transpose2d/cuda.h"
 #include "ops/elementwise/cuda.h"
+#include "ops/excitation/cuda.h"
 #include "ops/global_pool/cuda.h"
 #include "ops/group_norm/cuda.h"
 #include "ops/layer_norm/cuda.h"
@@ -63,9 +65,12 @@ const std::vector<Op>& op_table() {
   static const std::vector<Op> table{
       describe("conv2d", conv2d_depthwise3x3(), conv2d_depthwise3x3s2(), conv2d_depthwise5x5(), conv2d_depthwise5x5s2(),
                conv2d_depthwise7x7(), conv2d_depthwise7x7s2(), conv2d_depthwise(), conv2d_bf16(), conv2d_f16(),
-               conv2d_tf32(), conv2d_f32(), conv2d_wgmma_bf16(), conv2d_wgmma_f16()),
+               conv2d_tf32(), conv2d_f32(), conv2d_prologue(), conv2d_wgmma_bf16(), conv2d_wgmma_f16()),
       describe("conv2d_pool", conv2d_pool()),
-      describe("conv2d_scaled", conv2d_scaled()),
+      describe("conv2d_sums", conv2d_sums3x3(), conv2d_sums3x3s2(), conv2d_sums5x5(), conv2d_sums5x5s2(),
+               conv2d_sums()),
+      describe("conv2d_layer_norm", conv2d_layer_norm7x7(), conv2d_layer_norm()),
+      describe("excitation", excitation_layers()),
       describe("conv_transpose2d", conv_transpose2d_phases()),
       describe("matmul", matmul_tiles()),
       describe("pool2d", pool2d_window()),
