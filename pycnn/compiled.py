@@ -109,7 +109,7 @@ def compile_model(
     except (CaptureError, NoTargetError, ShapeError) as error:
         if key is not None:
             others = dict(list(refused.items())[-_KEPT_GRAPHS:])
-            refused = {**others, key: (watch_structure(model)[0], str(error))}
+            refused = {**others, key: (watch_structure(model, settings=False)[0], str(error))}
         return State(graphs, None, str(error), refused)
     for graph in graphs:
         if _agree(graph, made):
@@ -138,7 +138,8 @@ def _why_not(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
     tensors = pytree.tree_leaves((args, kwargs))
     for x in tensors:
         if isinstance(x, Tensor) and not _plain(x):
-            return f"no plan for an input of shape {tuple(x.shape)} on {x.device} ({x.layout})"
+            what = f"a {type(x).__name__} of shape {tuple(x.shape)} on {x.device} ({x.layout})"
+            return f"no plan for an input that is {what}"
     return None
 
 

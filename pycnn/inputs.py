@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 
 def is_shape(value: Any) -> bool:
@@ -39,15 +40,32 @@ def is_plain(module: nn.Module, x: Tensor) -> bool:
         or torch.is_autocast_enabled(x.device.type)
         or torch._C._len_torch_function_stack()
         or torch._C._len_torch_dispatch_stack()
+        or torch._C._functorch.peek_interpreter_stack() is not None
+        or forward_ad._current_level >= 0
     )
 
 
-def torch_watches() -> bool:
-    """A torch mode wants to see torch's own calls: tracing, capture, autocast."""
-    return bool(
-        torch.is_autocast_enabled("cpu")
-        or torch.is_autocast_enabled("cuda")
-        or torch._C._get_tracing_state() is not None
-        or torch._C._len_torch_function_stack()
-        or torch._C._len_torch_dispatch_stack()
+def torch_watches() -> str:
+    """Why torch's own calls are to be seen, by what looks on; "": nothing does."""
+    hooks = nn.modules.module._global_forward_hooks, nn.modules.module._global_forward_pre_hooks
+    if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
+        return "autocast is on: torch picks the dtype of every op"
+    if torch._C._get_tracing_state() is not None:
+        return "torch.jit traces it"
+    if torch._C._len_torch_function_stack() or torch._C._len_torch_dispatch_stack():
+        return "a mode of torch sees every call"
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        return "a transform of torch.func runs it"
+    if forward_ad._current_level >= 0:
+        return "forward-mode derivatives are on"
+    if any(_is_foreign(hook) for of in hooks for hook in list(of.values())):
+        return "a hook of all modules must run at each call"
+    return ""
+
+
+def _is_foreign(hook: Any) -> bool:
+    """Whether a hook of all modules is a caller's: a capture, maybe in another thread, sets some of its own."""
+    return getattr(hook, "__module__", None) not in (
+        "pycnn.frontend.capture",
+        "pycnn.summary.record",
     )

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from pycnn.compiled import Compiled
+from pycnn.inputs import torch_watches
 from pycnn.optimize import OptimizedModule
 
 
@@ -44,5 +45,7 @@ def compiled_for(
         raise ValueError(
             f"{caller}: the module is in training mode and runs as torch; call .eval()"
         )
+    if watching := torch_watches():
+        return None, watching
     compiled = fast._current(args, kwargs)
     return compiled, str(fast.__dict__["_compiled"].reason or "")

@@ -220,8 +220,14 @@ class OptimizedModule(nn.Module):
     def __deepcopy__(self, memo: dict[int, Any]) -> OptimizedModule:
         return OptimizedModule(copy.deepcopy(self._model, memo), self._options)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return OptimizedModule, (self._model, self._options)
+    def __copy__(self) -> OptimizedModule:
+        return OptimizedModule(self._model, self._options)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(
+            f"an optimised {type(self._model).__name__} is not pickled: pycnn.save(fast, path) writes the network, "
+            "pycnn.load(path) runs it without its code; torch.save(fast.state_dict(), path) writes its weights alone"
+        )
 
     def extra_repr(self) -> str:
         return f"optimized {type(self._model).__name__}"

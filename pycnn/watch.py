@@ -1,18 +1,20 @@
-"""The watch over what a graph was made from: tensors, submodules, flags, hooks."""
+"""The watch over what a graph was made from: tensors, submodules, attributes, hooks."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from pycnn import _C
 from pycnn.ir import Graph
 
+_PLAIN = (bool, int, float, str, tuple, type(None), torch.dtype, torch.device)
+
 
 def watch(model: nn.Module, graph: Graph) -> tuple[_C.Guard, list[frozenset[str] | None]]:
-    """Watch every tensor the graph reads, every buffer, every submodule entry, every training flag, and that no module
-    has hooks, which must run at each call.
+    """Watch every tensor the graph reads, every buffer, and the structure of the model.
 
     A training step writes running statistics without counting a version; num_batches_tracked beside them does count, so
     a change of any buffer stands for all buffers of its module.
@@ -34,30 +36,45 @@ def watch(model: nn.Module, graph: Graph) -> tuple[_C.Guard, list[frozenset[str]
     return guard, watched
 
 
-def watch_structure(model: nn.Module) -> tuple[_C.Guard, list[frozenset[str] | None]]:
-    """Watch every submodule entry, every training flag, and that modules without hooks get none."""
+def watch_structure(
+    model: nn.Module, settings: bool = True
+) -> tuple[_C.Guard, list[frozenset[str] | None]]:
+    """Watch every submodule, that none is added, every training flag, and that hooks, which must run at each call, are
+    neither set nor taken off. `settings`: also every public attribute that is a plain value or can be called (`stride`,
+    `eps`), and that no attribute is added; not for a model that runs as it is and may count its calls."""
     guard = _C.Guard()
     count = 0
     for module in model.modules():
-        guard.watch_item(module.__dict__, "training", module.training)
-        count += 1
-        for hooks in (module._forward_hooks, module._forward_pre_hooks):
-            if not hooks:
-                guard.watch_empty(hooks)
-                count += 1
-        for key, child in module._modules.items():
-            guard.watch_item(module._modules, key, child)
-            count += 1
+        own = module.__dict__
+        items = [
+            (own, k, v) for k, v in own.items() if k == "training" or settings and _is_setting(k, v)
+        ]
+        items += [(module._modules, key, child) for key, child in module._modules.items()]
+        for item in items:
+            guard.watch_item(*item)
+        sized: list[dict[Any, Any]] = [
+            module._modules,
+            module._forward_hooks,
+            module._forward_pre_hooks,
+            *([own] if settings else []),
+        ]
+        for holder in sized:
+            guard.watch_size(holder)
+        count += len(items) + len(sized)
     return guard, [None] * count
 
 
+def _is_setting(key: str, value: Any) -> bool:
+    return key[:1] != "_" and (isinstance(value, _PLAIN) or callable(value))
+
+
 def kinds_of(graph: Graph) -> list[tuple[Any, ...] | None]:
-    """Shape, strides, dtype and device of every tensor the graph reads; None where it is gone."""
+    """Type, shape, strides, dtype and device of every tensor the graph reads; None where it is gone."""
     kinds: list[tuple[Any, ...] | None] = []
     for source in graph.tensors:
         for holder, key in graph.tensors.slots(source):
             t = holder.get(key)
             kinds.append(
-                (t.shape, t.stride(), t.dtype, t.device) if isinstance(t, Tensor) else None
+                (type(t), t.shape, t.stride(), t.dtype, t.device) if isinstance(t, Tensor) else None
             )
     return kinds

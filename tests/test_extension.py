@@ -133,17 +133,6 @@ def test_subnormal_results_are_flushed() -> None:
     assert torch.equal(y, torch.zeros_like(y))
 
 
-def test_a_forked_child_can_run() -> None:
-    net = pycnn.create_model("small_cnn").eval()
-    fast, x = pycnn.optimize(net), torch.randn(1, 3, 32, 32)
-    with torch.inference_mode():
-        y = fast(x)
-        child = os.fork()
-        if child == 0:
-            os._exit(0 if torch.equal(fast(x), y) else 1)
-    assert os.waitpid(child, 0)[1] == 0
-
-
 def test_idle_workers_sleep() -> None:
     """After a call the pool spins 100 us at most: 0.2 s of pause must cost nearly no CPU time."""
     done = python(

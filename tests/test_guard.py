@@ -28,14 +28,18 @@ def test_an_item_is_noticed_behind_any_number_of_changes_beside_it(kind: type) -
 
 
 @pytest.mark.parametrize("kind", [dict, OrderedDict])
-def test_what_must_stay_empty(kind: type) -> None:
-    holder, guard = kind(), _C.Guard()
-    guard.watch_empty(holder)
+@pytest.mark.parametrize("entries", [{}, {"first": 0}])
+def test_what_must_keep_its_number_of_entries(kind: type, entries: dict[str, int]) -> None:
+    holder, guard = kind(entries), _C.Guard()
+    guard.watch_size(holder)
     assert guard.holds()
     holder["hook"] = 1
     assert not guard.holds() and guard.changed() == [0]
-    holder.clear()
+    del holder["hook"]
     assert guard.holds()
+    if holder:
+        holder.clear()
+        assert not guard.holds()
 
 
 def test_each_attribute_of_a_module_as_it_is_set() -> None:

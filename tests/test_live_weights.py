@@ -129,6 +129,50 @@ def test_to_another_dtype_and_back() -> None:
         assert error(opt(x), truth(net, x)) <= 1e-5
 
 
+SETTINGS: dict[str, Edit] = {
+    "eps": lambda net: setattr(net[1], "eps", 0.5),
+    "stride": lambda net: setattr(net[0], "stride", (2, 2)),
+    "a function": lambda net: setattr(net, "last", torch.sigmoid),
+    "a method": lambda net: setattr(net[1], "forward", lambda x: x),
+    "another layer": lambda net: net.append(nn.Sigmoid()),
+    "a layer less": lambda net: net.pop(1),
+}
+
+
+class WithLast(nn.Sequential):
+    """A network with a setting of its own."""
+
+    last = staticmethod(torch.relu)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(super().forward(x))
+
+
+@pytest.mark.parametrize("edit", SETTINGS)
+def test_settings_of_modules_are_noticed(edit: str) -> None:
+    net = settle(WithLast(*conv_bn(3, 8)))
+    fast, x = pycnn.optimize(net), torch.randn(1, 3, 8, 8)
+    with torch.inference_mode():
+        before = fast(x), fast(x)
+        SETTINGS[edit](net)
+        y, own = fast(x), net(x)
+        assert y.shape == own.shape and error(y, truth(net, x)) <= 1e-5
+        assert y.shape != before[0].shape or error(before[0], own) > 1e-3, "the edit must matter"
+
+
+def test_a_setting_that_is_set_to_what_it_was_or_is_private_costs_no_second_plan() -> None:
+    net = settle(conv_bn(3, 8))
+    fast, x = pycnn.optimize(net), torch.randn(1, 3, 8, 8)
+    with torch.inference_mode():
+        fast(x)
+        first = fast._compiled.match
+        net[1].eps = net[1].eps
+        net[0]._version_of_mine = None
+        del net[0]._version_of_mine
+        fast(x)
+    assert fast._compiled.match is first
+
+
 @pytest.mark.parametrize("register", ["register_forward_hook", "register_forward_pre_hook"])
 def test_a_hook_set_on_a_submodule_later_runs_and_may_be_taken_off_again(register: str) -> None:
     net = settle(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 1)))

@@ -1,7 +1,6 @@
 #include "base/parallel.h"
 
 #include <linux/futex.h>
-#include <omp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/syscall.h>
@@ -11,6 +10,12 @@
 #include <chrono>
 #include <mutex>
 #include <thread>
+
+#ifdef PYCNN_STD_THREADS  // .ci/sanitize thread: the sanitizer misreads OpenMP's own synchronisation
+#include <vector>
+#else
+#include <omp.h>
+#endif
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -52,6 +57,23 @@ void run_flushed(Job job, void* context, Worker worker) {
   const FlushSubnormals flush;
   job(context, worker);
 }
+
+#ifdef PYCNN_STD_THREADS
+void run_openmp(int workers, Job job, void* context) {
+  std::vector<std::thread> others;
+  for (int id = 1; id < workers; ++id) others.emplace_back(run_flushed, job, context, Worker{id, workers});
+  run_flushed(job, context, {0, workers});
+  for (std::thread& other : others) other.join();
+}
+void pause_openmp() {}
+#else
+void run_openmp(int workers, Job job, void* context) {
+#pragma omp parallel num_threads(workers)
+  run_flushed(job, context, {omp_get_thread_num(), omp_get_num_threads()});
+}
+// Ends the threads that OpenMP keeps for this one; its next region starts others, about 50 us each. Refused in a region.
+void pause_openmp() { omp_pause_resource_all(omp_pause_soft); }
+#endif
 
 constexpr int kMaxWorkers = 256;
 using Clock = std::chrono::steady_clock;
@@ -140,15 +162,21 @@ class Pool {
   Clock::time_point last_{};  // end of the last call that would not wake
 };
 
-// The pool outlives static destruction (its threads are detached); a forked child, which has none of the parent's
-// threads, starts with a new one.
+// The pool outlives static destruction (its threads are detached). A forked child has none of the parent's threads: it
+// starts with a new pool, and the forking thread ends its OpenMP threads before, for which libgomp's next region in the
+// child would wait for ever.
 struct PoolOwner {
   PoolOwner() {
-    pthread_atfork([] { instance().mutex.lock(); }, [] { instance().mutex.unlock(); },
-                   [] {
-                     instance().mutex.unlock();
-                     instance().pool = new Pool;
-                   });
+    pthread_atfork(
+        [] {
+          instance().mutex.lock();
+          pause_openmp();
+        },
+        [] { instance().mutex.unlock(); },
+        [] {
+          instance().mutex.unlock();
+          instance().pool = new Pool;
+        });
   }
   static PoolOwner& instance() {
     static PoolOwner& owner = *new PoolOwner;
@@ -158,15 +186,14 @@ struct PoolOwner {
   Pool* pool = new Pool;
 };
 
+// Registered with the library, not at the first use: torch's own ops in a child need it as well.
+[[maybe_unused]] const PoolOwner& kOwner = PoolOwner::instance();
+
 }  // namespace
 
 void parallel(int workers, Backend backend, Job job, void* context, Wake wake) {
   workers = workers < kMaxWorkers ? workers : kMaxWorkers;
-  if (workers > 1 && backend == Backend::kOpenMP) {
-#pragma omp parallel num_threads(workers)
-    run_flushed(job, context, {omp_get_thread_num(), omp_get_num_threads()});
-    return;
-  }
+  if (workers > 1 && backend == Backend::kOpenMP) return run_openmp(workers, job, context);
   if (workers > 1) {
     auto& owner = PoolOwner::instance();
     if (std::unique_lock lock(owner.mutex, std::try_to_lock); lock.owns_lock()) {

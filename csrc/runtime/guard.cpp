@@ -90,16 +90,19 @@ size_t Guard::watch(Item item) {
 }
 
 void Guard::watch_item(py::dict holder, py::str key, py::object value) {
-  watch({std::move(holder), std::move(key), std::move(value)});
+  watch({std::move(holder), std::move(key), std::move(value), 0});
 }
 
-void Guard::watch_empty(py::dict holder) { watch({std::move(holder), {}, {}}); }
+void Guard::watch_size(py::dict holder) {
+  const Py_ssize_t size = PyDict_Size(holder.ptr());
+  watch({std::move(holder), {}, {}, size});
+}
 
 void Guard::watch_tensor(py::dict holder, py::str key, py::object tensor) {
   PyObject* const object = tensor.ptr();
   const Getters getters = getters_of(Py_TYPE(object));
   const long long version = version_of(object, getters), pointer = pointer_of(object, getters);
-  const size_t item = watch({std::move(holder), std::move(key), std::move(tensor)});
+  const size_t item = watch({std::move(holder), std::move(key), std::move(tensor), 0});
   note_lines(object);
   tensors_.push_back({object, item, getters, version, pointer, lines_.size()});
 }
@@ -133,7 +136,7 @@ void Guard::note_lines(PyObject* tensor) {
 }
 
 bool Guard::there(const Item& item) const {
-  if (!item.value) return PyDict_Size(item.holder.ptr()) == 0;
+  if (!item.value) return PyDict_Size(item.holder.ptr()) == item.size;
   PyObject* now = PyDict_GetItemWithError(item.holder.ptr(), item.key.ptr());
   if (now == nullptr && PyErr_Occurred()) throw py::error_already_set();
   return now == item.value.ptr();
@@ -183,7 +186,7 @@ void bind_guard(py::module_& m) {
       .def(py::init<>())
       .def("watch_item", &Guard::watch_item, py::arg("holder"), py::arg("key"), py::arg("value"))
       .def("watch_tensor", &Guard::watch_tensor, py::arg("holder"), py::arg("key"), py::arg("tensor"))
-      .def("watch_empty", &Guard::watch_empty, py::arg("holder"))
+      .def("watch_size", &Guard::watch_size, py::arg("holder"))
       .def("changed", &Guard::changed)
       .def("holds", &Guard::holds);
 }

@@ -1,5 +1,5 @@
-// Notices that a live model changed: a tensor or submodule replaced, edited in place, given new storage, a training flag
-// switched, a hook set.
+// Notices that a live model changed: a tensor, submodule or attribute replaced, added or removed, a tensor edited in place
+// or given new storage, a hook set.
 #pragma once
 #include <pybind11/pybind11.h>
 
@@ -14,8 +14,8 @@ class Guard {
   void watch_item(pybind11::dict holder, pybind11::str key, pybind11::object value);
   // ... and, for a tensor, its _version and data_ptr() must stay what they are now.
   void watch_tensor(pybind11::dict holder, pybind11::str key, pybind11::object tensor);
-  // `holder` must stay empty.
-  void watch_empty(pybind11::dict holder);
+  // `holder` must keep its number of entries.
+  void watch_size(pybind11::dict holder);
 
   // Indices, in the order of the watch_ calls, of what changed; empty: nothing.
   std::vector<int> changed() const;
@@ -26,7 +26,8 @@ class Guard {
   struct Item {
     pybind11::dict holder;
     pybind11::str key;
-    pybind11::object value;  // null: the holder must be empty
+    pybind11::object value;   // null: the holder's number of entries
+    Py_ssize_t size;
   };
   // The items of one dict, which need a look only when its stamp is another than when they were last right.
   struct Holder {

@@ -8,7 +8,7 @@ from torch import nn
 
 from pycnn.explain.report import Report, StepReport
 from pycnn.explain.steps import report
-from pycnn.inspection import parts_of
+from pycnn.inspection import compiled_for, parts_of
 from pycnn.optimize import OptimizedModule
 from pycnn.summary import stage_of
 
@@ -28,17 +28,13 @@ def explain(fast: nn.Module, *args: Any, **kwargs: Any) -> Report:
     Raises:
         TypeError: fast is not an optimised module. ValueError: it is in training mode.
     """
-    if not isinstance(fast, OptimizedModule):
-        raise TypeError(f"explain: expected what optimize() returned, got {type(fast).__name__}")
-    if fast.training:
-        raise ValueError("explain: the module is in training mode and runs as torch; call .eval()")
-    compiled = fast._current(args, kwargs)
+    compiled, reason = compiled_for("explain", fast, args, kwargs)
+    assert isinstance(fast, OptimizedModule)
     model = fast.__dict__["_model"]
     name = type(model).__name__
     if compiled is None:
-        state = fast.__dict__["_compiled"]
-        whole = StepReport("", "model", "", (), (), "", state.reason)
-        return Report(name, (whole,), (f"the model runs as it is: {state.reason}",), _parts(fast))
+        whole = StepReport("", "model", "", (), (), "", reason)
+        return Report(name, (whole,), (f"the model runs as it is: {reason}",), _parts(fast))
     return report(name, compiled, compiled.inputs(args, kwargs), stage_of(model, args, kwargs))
 
 

@@ -91,7 +91,8 @@ def _check_constants(input_tree: InputTree) -> None:
 
 
 def _check_modules(model: nn.Module) -> None:
-    """Hooks would run once, now, and never again; TorchScript calls no function that a mode sees."""
+    """Hooks would run once, now, and never again; TorchScript calls no function that a mode sees; a tensor's subclass
+    may mean something else by each op."""
     for path, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise CaptureError(f"{path or 'the model'} is TorchScript, whose calls cannot be seen")
@@ -99,6 +100,10 @@ def _check_modules(model: nn.Module) -> None:
             raise CaptureError(
                 f"{path or 'the model'} has a forward hook, which must run at each call"
             )
+        for key, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is not None and type(tensor) not in _PLAIN:
+                name = f"{path}.{key}".lstrip(".")
+                raise CaptureError(f"{name} is a {type(tensor).__name__}, not a plain tensor")
 
 
 def _run(
@@ -109,7 +114,7 @@ def _run(
         with (
             torch.inference_mode(False),
             torch.no_grad(),
-            untouched(model),
+            untouched(model, trace.derived.__contains__),
             _module_paths(trace, model),
             mode,
         ):

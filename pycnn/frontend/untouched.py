@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,10 +14,13 @@ _MISSING = object()
 
 
 @contextmanager
-def untouched(model: nn.Module) -> Iterator[None]:
+def untouched(
+    model: nn.Module, made_again: Callable[[Tensor], bool] = lambda _: False
+) -> Iterator[None]:
     """Undo what a run changes in attributes, parameters and buffers of `model` and its submodules.
 
-    CaptureError if one of them held a tensor of the run: the model keeps it for the next call, a graph would not.
+    CaptureError if one of them held a tensor of the run: the model keeps it for the next call, a graph would not; but
+    for those that are `made_again` at each call, as a bias gathered once from a table of the model's (LeViT).
     Lists and dicts are looked into one level deep.
     """
     modules = list(model.named_modules())
@@ -28,11 +31,14 @@ def untouched(model: nn.Module) -> Iterator[None]:
     finally:
         for path, now, then, copies in before:
             for key in [key for key in now if now[key] is not then.get(key, _MISSING)]:
-                kept += [f"{path}.{key}".lstrip(".")] if _holds_meta([now[key]]) else []
+                new = _keeps([now[key]], made_again)
+                kept += [f"{path}.{key}".lstrip(".")] if new else []
                 del now[key]
             now.update(then)
             for key, copy in copies.items():
-                kept += _refill(f"{path}.".lstrip("."), key, then[key], copy)
+                for name, value in _refilled(then[key], copy):
+                    if _keeps([value], made_again):
+                        kept.append(f"{path}.{name if key.startswith('_') else key}".lstrip("."))
     if kept:
         raise CaptureError(f"the model keeps a tensor in {kept[0]} from one call to the next")
 
@@ -46,8 +52,8 @@ def _copies(attributes: dict[str, Any]) -> dict[str, list[Any] | dict[Any, Any]]
     return found
 
 
-def _refill(prefix: str, key: str, container: Any, copy: Any) -> list[str]:
-    """Give `container` the contents of `copy` again; the names under which it held tensors of the run."""
+def _refilled(container: Any, copy: Any) -> list[tuple[Any, Any]]:
+    """Give `container` the contents of `copy` again; what it held besides, by name."""
     items, old = (
         list(c.items()) if isinstance(c, dict) else list(enumerate(c)) for c in (container, copy)
     )
@@ -58,19 +64,16 @@ def _refill(prefix: str, key: str, container: Any, copy: Any) -> list[str]:
     new = [(name, value) for name, value in items if id(value) not in known]
     container.clear()
     (container.update if isinstance(container, dict) else container.extend)(copy)
-    return [
-        prefix + (str(name) if key.startswith("_") else key)
-        for name, value in new
-        if _holds_meta([value])
-    ]
+    return new
 
 
-def _holds_meta(values: Iterable[Any]) -> bool:
+def _keeps(values: Iterable[Any], made_again: Callable[[Tensor], bool]) -> bool:
+    """Whether a tensor of the run, but for those, is among the values or in a list, tuple or dict of them."""
     for value in values:
-        if isinstance(value, Tensor) and value.is_meta:
+        if isinstance(value, Tensor) and value.is_meta and not made_again(value):
             return True
-        if isinstance(value, (list, tuple)) and _holds_meta(value):
+        if isinstance(value, (list, tuple)) and _keeps(value, made_again):
             return True
-        if isinstance(value, dict) and _holds_meta(value.values()):
+        if isinstance(value, dict) and _keeps(value.values(), made_again):
             return True
     return False

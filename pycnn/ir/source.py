@@ -34,7 +34,8 @@ class TensorTable:
     """The tensors a graph refers to, in the order their Sources were made.
 
     A tensor that several modules share (tied weights) is one Source with several slots. With a `dtype` floating-point
-    parameters and buffers are read in that, as after ``model.to(dtype)``; other attributes are as they are.
+    parameters and buffers are read in that, as after ``model.to(dtype)``, and so is what the model holds under no name
+    (a cache, which a model makes again after `to`); other attributes are as they are.
     """
 
     def __init__(self, model: nn.Module | None = None, dtype: torch.dtype | None = None) -> None:
@@ -116,9 +117,10 @@ class TensorTable:
 
     def _dtype_of(self, source: Source, tensor: torch.Tensor) -> torch.dtype:
         """In which it is read."""
+        if self.dtype is None or not tensor.is_floating_point():
+            return tensor.dtype
         state = any(id(holder) in self._state for holder, _ in self._slots[source.index])
-        casts = self.dtype is not None and state and tensor.is_floating_point()
-        return self.dtype if casts and self.dtype is not None else tensor.dtype
+        return self.dtype if state or source in self._constants else tensor.dtype
 
     def shape(self, source: Source) -> tuple[int, ...]:
         return tuple(self.meta(source).shape)

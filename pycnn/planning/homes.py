@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from pycnn.ir import (
     MOVES,
@@ -102,8 +102,10 @@ class Homes:
             first = self.start.get(value, (0, 0))
             row, column, value = row + first[0], column + first[1], self.alias[value]
         home = self.of[value]
-        offset = home.offset + row * home.ld + column
-        return replace(home, offset=offset, image=Rows.image(shape) * home.ld)
+        offset, image = home.offset + row * home.ld + column, Rows.image(shape) * home.ld
+        return Home(
+            home.kind, home.index, home.ld, offset, home.nchw, image
+        )  # 7 times faster than replace()
 
 
 def alias_start(node: Node, shapes: Shapes) -> tuple[int, int] | None:

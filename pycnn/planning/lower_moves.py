@@ -37,9 +37,9 @@ def _concat(op: Concat, work: Lowering, node: Node) -> None:
         return
     y, offset = work.homes[node.outputs[0]], 0
     for v in node.inputs:
-        target = replace(y, offset=y.offset + offset)
         x = work.nhwc(v, node)
-        if (x.kind, x.index, x.offset) != (target.kind, target.index, target.offset):
+        if (x.kind, x.index, x.offset) != (y.kind, y.index, y.offset + offset):
+            target = replace(y, offset=y.offset + offset)
             work.emit("concat", node, fields.rows(work.shapes[v], x, target), x, target)
         offset += Rows.of(work.shapes[v]).c
 
