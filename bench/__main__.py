@@ -1,4 +1,4 @@
-"""`python -m bench run | layers | shapes | report | compare | coverage | never_slower`: see `--help` of each.
+"""`python -m bench run | layers | shapes | report | compare | coverage | never_slower | calls`: see `--help` of each.
 
 Exit status: 0 done; 1 a wrong value, a disturbed machine (rerun), or something slower that `compare` or `never_slower`
 found; 2 wrong usage; 130 interrupted.
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import compare, never_slower, plots, report, run, shapes
+from bench import calls, compare, never_slower, plots, report, run, shapes
 from pycnn import _C
 from pycnn.extras import MissingExtraError
 from pycnn.timing import Record, Workload, find_engines
@@ -113,6 +113,15 @@ def _never_slower(options: argparse.Namespace) -> int:
     return 1 if found else 0
 
 
+def _calls(options: argparse.Namespace) -> int:
+    rows = []
+    for workload in map(Workload.parse, options.workloads):
+        rows.append(calls.apart(workload))
+        print(f"measured: {workload.title}", file=sys.stderr, flush=True)
+    Console(width=150).print(calls.table(rows))
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -173,6 +182,10 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("workloads", nargs="*", default=run.DEFAULT, metavar="NETWORK[:BATCH[:SIZE]]")
     p.add_argument("--tune", action="store_true", help="measure kernels before")
     p.add_argument("--seconds", type=float, default=1.0, help="of a network in its plan")
+    p = command(
+        "calls", _calls, "say what calls cost besides their kernels: first ones, new shapes, each"
+    )
+    p.add_argument("workloads", nargs="*", default=calls.DEFAULT, metavar="NETWORK[:BATCH[:SIZE]]")
     return parser
 
 

@@ -1,7 +1,12 @@
 """`optimize(batch_invariant=True)`: an image's bits depend on neither the rest of the batch nor the threads."""
 
+from random import Random
+
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from nets import settle
+from random_nets import random_net
 from torch import nn
 
 import pycnn
@@ -45,3 +50,27 @@ def test_without_it_the_batch_may_choose_another_kernel() -> None:
     one, many = torch.randn(1, 3, 6, 6), torch.randn(9, 3, 6, 6)
     assert chosen(free, one) != chosen(free, many)
     assert chosen(bound, one) == chosen(bound, many)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    size=st.tuples(st.integers(9, 30), st.integers(9, 30)),
+    cuts=st.sets(st.integers(1, 6)),
+    order=st.permutations(range(7)),
+    threads=st.integers(1, 4),
+)
+def test_bits_of_an_image_in_any_network_and_any_batch(
+    seed: int, size: tuple[int, int], cuts: set[int], order: list[int], threads: int
+) -> None:
+    """Seven images in any order, cut into batches anywhere, on any number of threads, against each one alone."""
+    net, c = random_net(Random(seed))
+    images = torch.randn(7, c, *size, generator=torch.Generator().manual_seed(seed))
+    alone = pycnn.optimize(net, batch_invariant=True, threads=1)
+    fast = pycnn.optimize(net, batch_invariant=True, threads=threads)
+    bounds = [0, *sorted(cuts), 7]
+    with torch.inference_mode():
+        expected = [alone(images[i : i + 1]) for i in order]
+        found = [fast(images[order[a:b]]) for a, b in zip(bounds, bounds[1:], strict=False)]
+    for mine, own in zip(zip(*found, strict=True), zip(*expected, strict=True), strict=True):
+        assert torch.equal(torch.cat(mine), torch.cat(own))

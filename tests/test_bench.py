@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from bench import __main__ as command
-from bench import compare, coverage, layers, never_slower, plots, report, run, shapes
+from bench import compare, coverage, layers, plots, report, run, shapes
 from bench.shapes import Layer
 from pycnn.limits import Limits
 from pycnn.timing import Failure, Record, Timing, Workload
@@ -241,15 +241,3 @@ def test_coverage_tells_what_fell_back_and_what_failed(tmp_path, capsys):
     assert command.main(["coverage", "resnet1?", "--processes", "1", "--most", "12"]) == 0
     assert capsys.readouterr().out.startswith("resnet18: ")
     assert command.main(["coverage", "no_such_network"]) == 1
-
-
-def test_every_layer_is_held_against_torch(capsys, monkeypatch):
-    held = never_slower.hold(Workload("small_cnn", 2), seconds=0.0)
-    assert len(held) > 4 and all(a.ours_s > 0 and a.torch_s > 0 for a in held)
-    assert [a.torch_s / a.ours_s for a in held] == sorted(a.torch_s / a.ours_s for a in held)
-    assert any("conv2d" in a.kernels for a in held) and any("pool2d" in a.kernels for a in held)
-    slow = replace(held[0], ours_s=1.0, torch_s=0.5)
-    assert slow.slower and not replace(slow, ours_s=0.52).slower
-    monkeypatch.setattr(never_slower, "hold", lambda *_: [slow])
-    assert command.main(["never_slower", "small_cnn"]) == 1
-    assert "slower: small_cnn, " in capsys.readouterr().out

@@ -130,3 +130,64 @@ def test_random_numbers_are_drawn_at_each_call() -> None:
     with torch.no_grad():
         first = fast(x)
         assert not all(torch.equal(first, fast(x)) for _ in range(5))
+
+
+class Caching(nn.Module):
+    """A bias gathered from a table at the first call and kept for the next, as LeViT's attention does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.table = nn.Linear(6, 6), nn.Parameter(torch.randn(4, 9))
+        self.register_buffer("index", torch.arange(36).reshape(6, 6) % 9, persistent=False)
+        self.kept: dict[str, Tensor] = {}
+
+    def _apply(self, *args, **kwargs):
+        self.kept.clear()
+        return super()._apply(*args, **kwargs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if "bias" not in self.kept:
+            self.kept["bias"] = self.table[:, self.index]
+        return self.linear(x) + self.kept["bias"]
+
+
+class Remembering(nn.Module):
+    """What it keeps is made of its input: no graph has that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+        self.kept: dict[str, Tensor] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.kept.setdefault("mean", x.mean((0, 1, 2)))
+        return self.linear(x - self.kept["mean"])
+
+
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+@pytest.mark.parametrize("filled", [False, True])
+def test_a_cache_of_what_is_made_of_the_models_tensors(
+    filled: bool, dtype: torch.dtype | None
+) -> None:
+    net, x = Caching().eval(), torch.randn(2, 4, 6, 6)
+    with torch.inference_mode():
+        if filled:
+            net(x)
+        fast = pycnn.optimize(net, dtype=dtype)
+        y = fast(x)
+        assert bool(net.kept) is filled, "a capture leaves the model as it was"
+        assert not pycnn.explain(fast, x).fallbacks
+        own = copy.deepcopy(net).to(dtype or torch.float32)(x.to(dtype or torch.float32))
+    assert y.dtype == own.dtype
+    torch.testing.assert_close(
+        y.float(), own.float(), rtol=2e-2 if dtype else 1e-5, atol=2e-2 if dtype else 1e-5
+    )
+
+
+def test_a_cache_of_what_is_made_of_the_input_is_the_models() -> None:
+    net, x = Remembering().eval(), torch.randn(2, 4, 6, 6)
+    fast = pycnn.optimize(net)
+    with torch.inference_mode():
+        first = fast(x)
+        assert torch.equal(fast(2 * x), net(2 * x)) and torch.equal(fast(x), first)
+        assert "keeps a tensor in kept" in pycnn.explain(fast, x).fallbacks[0]

@@ -1,8 +1,10 @@
-"""Networks put together by dice run as torch runs them; `make fuzz N=10000 SEED=7` tries as many from that seed on."""
+"""Networks put together by dice run as torch runs them; `make fuzz N=10000 SEED=7` tries as many from that seed on, or
+what `FUZZ_SECONDS` allow."""
 
 from __future__ import annotations
 
 import os
+import time
 from random import Random
 
 import pytest
@@ -67,5 +69,12 @@ def test_random_networks_are_torchs(block: int) -> None:
 def test_more_random_networks(block: int) -> None:
     count = int(os.environ.get("FUZZ_N", "10000")) // 8
     first = int(os.environ.get("FUZZ_SEED", "1000"))
+    until = time.monotonic() + float(os.environ.get("FUZZ_SECONDS", "inf")) / 8
+    done = 0
     for seed in range(first + block * count, first + (block + 1) * count):
+        if time.monotonic() > until:
+            break
         check(seed)
+        done += 1
+    print(f"seeds {first + block * count} to {first + block * count + done - 1}")
+    assert done > 0

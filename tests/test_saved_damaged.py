@@ -73,3 +73,39 @@ def _exchange(data: Any, draw: random.Random) -> None:
     part[key] = draw.choice(
         [None, -1, 0, 3, 2**40, 0.5, "", "relu", [], ["tensor"], {}, ["op", "Conv2d", {}], True]
     )
+
+
+def test_an_interrupted_save_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "net.pycnn"
+    fast = pycnn.optimize(settle(nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU())))
+    fast.warmup((1, 3, 8, 8))
+    pycnn.save(fast, path)
+    before = path.read_bytes()
+
+    def interrupted(*_: Any, **__: Any) -> bytes:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(safetensors.torch, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pycnn.save(fast, path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_weights_are_mapped_from_the_file_and_edits_stay_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "net.pycnn"
+    fast = pycnn.optimize(settle(nn.Sequential(nn.Conv2d(3, 64, 3), nn.Conv2d(64, 64, 3))))
+    fast.warmup((1, 3, 8, 8))
+    pycnn.save(fast, path)
+    before = path.read_bytes()
+    weight = pycnn.load(path).get_parameter("1.weight")
+    ranges = [
+        tuple(int(end, 16) for end in line.split()[0].split("-"))
+        for line in Path("/proc/self/maps").read_text().splitlines()
+        if line.endswith(str(path))
+    ]
+    assert any(first <= weight.data_ptr() < last for first, last in ranges)
+    with torch.no_grad():
+        weight.zero_()
+    assert path.read_bytes() == before

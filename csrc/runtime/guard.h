@@ -26,7 +26,7 @@ class Guard {
   struct Item {
     pybind11::dict holder;
     pybind11::str key;
-    pybind11::object value;   // null: the holder's number of entries
+    pybind11::object value;  // null: the holder's number of entries
     Py_ssize_t size;
   };
   // The items of one dict, which need a look only when its stamp is another than when they were last right.

@@ -58,8 +58,8 @@ def capture(
         return model.graph_for(args, dict(kwargs or {}))
     leaves, input_tree = flatten_input(args, dict(kwargs or {}))
     tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-    _check_inputs(tensors)
     _check_constants(input_tree)
+    _check_inputs(tensors)
     _check_modules(model)
     trace = Trace(TensorTable(model, cast), tensors[0].device, dtype)
     twins = iter([trace.add_input(tensor) for tensor in tensors])
