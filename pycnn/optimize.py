@@ -31,9 +31,8 @@ class OptimizedModule(nn.Module):
     """The fast twin of `model`: it shares the model's parameters, buffers and submodules, and its keys.
 
     In eval its forward runs the plan; in train it is the model. Weights may change at any time: replaced tensors and
-    submodules, in-place edits, new storage and public attributes of modules are noticed at the next call; `refresh()` for
-    edits nothing can see (through `p.data`, inside lists). May be called from several threads; `pycnn.save` instead of
-    pickle.
+    submodules, in-place edits, new storage, public attributes of modules are noticed at the next call; `refresh()` for
+    edits nothing can see (through `p.data`, inside lists). May be called from several threads. `pycnn.save`: to files.
     """
 
     def __init__(self, model: nn.Module, options: Options) -> None:
