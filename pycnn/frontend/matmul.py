@@ -1,4 +1,4 @@
-"""Converters of products of two values: matmul, bmm, baddbmm, and the einsums that are batched products."""
+"""Converters of products: matmul, bmm, baddbmm and einsums, of two values or of a value and a matrix of the model."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ _BOTH = (torch, torch.Tensor)
 
 
 @converts("matmul", "__matmul__", where=_BOTH)
-def matmul(g: Builder, input: Value, other: Value | Source) -> Value:
+def matmul(g: Builder, input: Value | Source, other: Value | Source) -> Value:
+    if isinstance(input, Source) and isinstance(other, Value):
+        return _columns(g, input, float_value(other, "matmul: the second"))
     a = float_value(input, "matmul: the first")
     if isinstance(other, Source):
         return _layer(g, a, other)
@@ -55,7 +57,7 @@ def bmm(g: Builder, input: Value, mat2: Value) -> Value:
 
 
 @converts("__rmatmul__", where=(torch.Tensor,))
-def rmatmul(g: Builder, input: Value, other: Value) -> Value:
+def rmatmul(g: Builder, input: Value | Source, other: Value | Source) -> Value:
     return matmul(g, other, input)
 
 
@@ -81,9 +83,11 @@ def einsum(g: Builder, equation: str, *operands: Any) -> Value:
     given = operands[0] if len(operands) == 1 and isinstance(operands[0], list) else operands
     if len(given) != 2 or not isinstance(equation, str):
         raise Unsupported("einsum: not of two operands")
-    a, b = (float_value(x, "einsum: an operand") for x in given)
     inputs, _, out = equation.replace(" ", "").partition("->")
     first, _, second = inputs.partition(",")
+    if isinstance(given[0], Value) and isinstance(given[1], Source):
+        return _layer_of_letters(g, given[0], first, given[1], second, out)
+    a, b = (float_value(x, "einsum: an operand") for x in given)
     letters = set(first) | set(second)
     plain = all(len(set(word)) == len(word) and word.isalpha() for word in (first, second, out))
     alone = (set(first) ^ set(second)) - set(out)
@@ -123,6 +127,38 @@ def _layer(g: Builder, x: Value, matrix: Source) -> Value:
     if x.rank < 2 or x.shape[-1] == 0:
         raise Unsupported(f"matmul: {x.rank} axes are run by torch")
     return g.emit(Linear(derive(g.tensors, Torch(torch.t, (matrix,)))), x)
+
+
+def _columns(g: Builder, matrix: Source, x: Value) -> Value:
+    """A matrix of the model times the columns of x: a linear layer of its rows."""
+    float_source(g, matrix, "matmul: the first", axes=2)
+    if x.rank < 2 or x.shape[-2] == 0:
+        raise Unsupported(f"matmul: {x.rank} axes are run by torch")
+    swap = Permute((*range(x.rank - 2), x.rank - 1, x.rank - 2))
+    return g.emit(swap, g.emit(Linear(matrix), g.emit(swap, x)))
+
+
+def _layer_of_letters(
+    g: Builder, x: Value, word: str, matrix: Source, pair: str, out: str
+) -> Value:
+    """An einsum with a matrix of the model, "nchw,kc->nkhw": a linear layer along the letter that both have."""
+    float_source(g, matrix, "einsum: an operand", axes=2)
+    x = float_value(x, "einsum: an operand")
+    shared, column = [c for c in pair if c in word], [c for c in pair if c not in word]
+    rest = [c for c in word if c not in shared]
+    plain = all(
+        len(set(letters)) == len(letters) and letters.isalpha() for letters in (word, pair, out)
+    )
+    fits = (len(shared), len(column), len(word)) == (1, 1, x.rank)
+    if not (plain and fits and sorted(out) == sorted(rest + column)):
+        raise Unsupported(f"einsum: {word!r} and a matrix {pair!r} to {out!r} is no linear layer")
+    order = tuple(map(word.index, rest + shared))
+    if order != tuple(range(x.rank)):
+        x = g.emit(Permute(order), x)
+    rows = matrix if pair[1] == shared[0] else derive(g.tensors, Torch(torch.t, (matrix,)))
+    y = g.emit(Linear(rows), x)
+    back = tuple(map((rest + column).index, out))
+    return y if back == tuple(range(y.rank)) else g.emit(Permute(back), y)
 
 
 def _batch(g: Builder, a: Value, b: Value) -> list[int]:
