@@ -19,7 +19,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import pycnn
-from pycnn.planning.call import Call
+from pycnn.planning.call import Call, LikeCall
 from pycnn.timing import Workload
 from pycnn.timing.worker import network_and_input
 
@@ -141,7 +141,8 @@ def _idle(call: Call) -> Callable[[Tensor], Tensor]:
     """The call without its plan."""
 
     def run(x: Tensor) -> Tensor:
-        y = torch.empty_like(call.like)
+        like = isinstance(call, LikeCall)
+        y = torch.empty_like(call.like) if like else call.lowered.fresh_outputs()[0]
         x.data_ptr(), y.data_ptr()
         return y
 
