@@ -311,7 +311,8 @@ def test_a_gate_before_torchs_own_convolution(dtype: torch.dtype) -> None:
     x = randn(3, 16, 7, 9).to(dtype)
     made = check(settle(Gated(residual=True)), x, factor=2)
     prologues = [step.params.get("prologue") for step in made.plans([x])[0].steps]
-    assert GATE in prologues and changed(made, x, "gate") == 0 and taken(made, x) == 3
+    # The two small layers are one kernel; the projection is torch's, behind a step that multiplies.
+    assert GATE in prologues and changed(made, x, "gate") == 0 and taken(made, x) == 1
 
 
 @torch.no_grad()

@@ -78,6 +78,7 @@ GRID = [
         for k in (3, 5, 7)
         for s in (1, 2)
     ),
+    *(Conv(24, 24, 9, 8, (3, 3), (s, s), (1, 1, 1, 1), groups=6) for s in (1, 2)),
     Conv(35, 35, 4, 5, groups=35),
 ]
 
