@@ -2,16 +2,18 @@
 # make test    set up, build, lint, run the tests
 # make fuzz    random networks against torch: N of them from SEED on
 # make valgrind   a choice of the kernels' tests under memcheck, as baseline and as AVX2
+# make gpu-check  on a machine with a GPU, in PYTHON as it is: build with nvcc in place, then bench/gpu_check.py
 # make build   set up and build only;   make lint   the static checks only;   make clean   remove what was built
 #
 # Variables: PYTHON (3.10 or later), TORCH (a pip requirement), TORCH_PIP_ARGS (another wheel index, say), MAX_JOBS,
-# PYCNN_CUDA=AUTO|ON|OFF, PYTEST_ARGS, DEMO_ARGS.
+# PYCNN_CUDA=AUTO|ON|OFF, PYTEST_ARGS, DEMO_ARGS, GPU_CHECK_ARGS.
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 TORCHVISION ?= torchvision==0.28.0
 TORCH_PIP_ARGS ?=
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+GPU_CHECK_ARGS ?=
 N ?= 10000
 SEED ?= 1000
 
@@ -21,7 +23,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CXX_FILES = $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 say = @printf '== %s\n'
 
-.PHONY: demo test fuzz valgrind build lint clean FORCE
+.PHONY: demo test fuzz valgrind gpu-check build lint clean FORCE
 .DEFAULT_GOAL := test
 
 demo: build
@@ -39,6 +41,11 @@ fuzz: build
 valgrind: build
 	$(say) "memcheck: a quarter of an hour"
 	@PYTHON=$(BIN)/python .ci/valgrind
+
+# No network and no .venv: torch, pybind11, ninja, cmake and pytest are those of PYTHON.
+gpu-check:
+	@PYCNN_CUDA=ON $(PYTHON) setup.py -q build_ext --inplace
+	@$(PYTHON) -m bench.gpu_check $(GPU_CHECK_ARGS)
 
 lint: build
 	$(say) "ruff"

@@ -4,7 +4,7 @@
     python -m bench.gpu_check                     # all; a piece that the record has is not run again
     python -m bench.gpu_check --again 'times_*'   # ... unless asked to; names may hold * and ?
 
-Needs a GPU, a torch for it, pycnn built in place (PYCNN_CUDA=ON python setup.py build_ext --inplace) and pytest; no
+Needs a GPU, a torch for it, pycnn built in place (`make gpu-check GPU_CHECK_ARGS=--quick` does both) and pytest; no
 network. The record is bench/results/<gpu>/<date>.json, written after every piece. No piece begins after --seconds, so
 that a run ends within ten minutes; the next one goes on. Exit status: 0 all agrees; 1 something does not, or there is
 nothing to run on; 3 pieces are left; 130 interrupted.
