@@ -9,18 +9,6 @@ from interpreter import python
 
 import pycnn
 
-NONE = ("none", 0)
-SCRIPT = """
-import torch
-from nets import Branches, error, fast, settle, truth
-import pycnn
-torch.manual_seed(0)
-net, x = settle(Branches()), torch.randn(2, 3, 21, 17)
-kernels = {s.kernel.rsplit("_", 1)[1] for s in pycnn.explain(pycnn.optimize(net), x).steps if s.kernel}
-assert error(fast(net, x), truth(net, x)) <= 1e-5
-print(*sorted(kernels))
-"""
-
 
 def test_one_openmp_runtime_in_the_process() -> None:
     pycnn.ops.conv2d(torch.randn(1, 16, 64, 64), torch.randn(64, 16, 3, 3))

@@ -32,7 +32,7 @@ void pack(const Conv2dParams& p, const float* w, float* packed) {
 }
 
 // Lane of the first channel of each lane's group, groups of `channels`.
-IVec first_lanes(int64_t channels) {
+IVec group_starts(int64_t channels) {
   IVec first;
   for (int lane = 0; lane < kLanes; ++lane)
     first[lane] = lane / static_cast<int>(channels) * static_cast<int>(channels);
@@ -65,7 +65,7 @@ template <int K, int S, int P, bool kGrouped, bool kInside>
   const Element* x_row = row.x + x0 * ldx + c;
   const int64_t channels = kGrouped ? p.group_c() : 1;
   const float* w = ptrs.w + c / kLanes * vector_floats(p) + row.taps.begin * channels * K * kLanes;
-  const IVec first = kGrouped ? first_lanes(channels) : IVec{};
+  const IVec first = kGrouped ? group_starts(channels) : IVec{};
   for (int64_t i = row.taps.begin; i < row.taps.end; ++i, x_row += row.x_row) {
     Vec x[kColumns];
 #pragma GCC unroll 20

@@ -54,23 +54,6 @@ int64_t packed_size(const Conv2dParams& p) {
   return Sizes<M>::kPoints * p.groups * group_panels(p) * p.group_c() * kLanes;
 }
 
-// u[point][lane] = G g G^T of the filters of one panel and input channel, in fp64; g[tap][lane].
-template <int M>
-void transform_filters(const double (&g)[9][kLanes], double (&u)[Sizes<M>::kPoints][kLanes]) {
-  using W = Winograd<M>;
-  double half[W::kIn][3][kLanes];
-  for (int i = 0; i < W::kIn; ++i)
-    for (int j = 0; j < 3; ++j)
-      for (int lane = 0; lane < kLanes; ++lane)
-        half[i][j][lane] =
-            W::filter(i, 0) * g[j][lane] + W::filter(i, 1) * g[3 + j][lane] + W::filter(i, 2) * g[6 + j][lane];
-  for (int i = 0; i < W::kIn; ++i)
-    for (int j = 0; j < W::kIn; ++j)
-      for (int lane = 0; lane < kLanes; ++lane)
-        u[i * W::kIn + j][lane] = W::filter(j, 0) * half[i][0][lane] + W::filter(j, 1) * half[i][1][lane] +
-                                  W::filter(j, 2) * half[i][2][lane];
-}
-
 // [group][point][panel][c][kLanes], zero past the last output. All lanes of a panel at once: lines are written whole.
 template <int M>
 void pack(const Conv2dParams& p, const float* w, float* packed) {

@@ -78,5 +78,22 @@ struct Winograd<4> {
   }
 };
 
+// u[point][lane] = G g G^T of the filters of one panel and input channel, in fp64; g[tap][lane].
+template <int M>
+void transform_filters(const double (&g)[9][kLanes], double (&u)[Winograd<M>::kIn * Winograd<M>::kIn][kLanes]) {
+  using W = Winograd<M>;
+  double half[W::kIn][3][kLanes];
+  for (int i = 0; i < W::kIn; ++i)
+    for (int j = 0; j < 3; ++j)
+      for (int lane = 0; lane < kLanes; ++lane)
+        half[i][j][lane] =
+            W::filter(i, 0) * g[j][lane] + W::filter(i, 1) * g[3 + j][lane] + W::filter(i, 2) * g[6 + j][lane];
+  for (int i = 0; i < W::kIn; ++i)
+    for (int j = 0; j < W::kIn; ++j)
+      for (int lane = 0; lane < kLanes; ++lane)
+        u[i * W::kIn + j][lane] = W::filter(j, 0) * half[i][0][lane] + W::filter(j, 1) * half[i][1][lane] +
+                                  W::filter(j, 2) * half[i][2][lane];
+}
+
 }  // namespace
 }  // namespace pycnn::PYCNN_ISA_NS
