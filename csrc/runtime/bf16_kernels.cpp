@@ -22,6 +22,7 @@ PYCNN_DECLARE(Conv2dParams, conv2d_stem)
 PYCNN_DECLARE(Conv2dParams, conv2d_patch)
 PYCNN_DECLARE(Conv2dParams, conv2d_winograd4)
 PYCNN_DECLARE(Conv2dParams, conv2d_winograd2)
+PYCNN_DECLARE(Conv2dParams, conv2d_winograd5x5)
 PYCNN_DECLARE(ConvTranspose2dParams, conv_transpose2d_phases)
 PYCNN_DECLARE(LinearParams, linear_gemm)
 PYCNN_DECLARE(Pool2dParams, pool2d_walk3x3)
@@ -62,10 +63,10 @@ KernelList<Conv2dParams, Bf16> conv2d_kernels() {
                 isa_avx512_bf16::conv2d_depthwise_window, isa_avx512_bf16::conv2d_depthwise,
                 isa_avx512_bf16::conv2d_grouped, isa_avx512_bf16::conv2d_igemm, isa_avx512_bf16::conv2d_stem,
                 isa_avx512_bf16::conv2d_patch, isa_avx512_bf16::conv2d_winograd4, isa_avx512_bf16::conv2d_winograd2,
-                isa_avx2_bf16::conv2d_scale, isa_avx2_bf16::conv2d_depthwise3x3, isa_avx2_bf16::conv2d_depthwise_window,
-                isa_avx2_bf16::conv2d_depthwise, isa_avx2_bf16::conv2d_grouped, isa_avx2_bf16::conv2d_igemm,
-                isa_avx2_bf16::conv2d_stem, isa_avx2_bf16::conv2d_patch, isa_avx2_bf16::conv2d_winograd4,
-                isa_avx2_bf16::conv2d_winograd2>();
+                isa_avx512_bf16::conv2d_winograd5x5, isa_avx2_bf16::conv2d_scale, isa_avx2_bf16::conv2d_depthwise3x3,
+                isa_avx2_bf16::conv2d_depthwise_window, isa_avx2_bf16::conv2d_depthwise, isa_avx2_bf16::conv2d_grouped,
+                isa_avx2_bf16::conv2d_igemm, isa_avx2_bf16::conv2d_stem, isa_avx2_bf16::conv2d_patch,
+                isa_avx2_bf16::conv2d_winograd4, isa_avx2_bf16::conv2d_winograd2, isa_avx2_bf16::conv2d_winograd5x5>();
 }
 
 KernelList<ConvTranspose2dParams, Bf16> conv_transpose2d_kernels() {

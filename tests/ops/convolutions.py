@@ -40,8 +40,9 @@ class Conv:
     def suits(self, kernel: str, nchw: bool = False) -> bool:
         if "winograd" in kernel:
             channels = min(self.c // self.groups, self.k // self.groups)
-            window = (self.kernel, self.stride)
-            return window == ((3, 3), (1, 1)) and channels >= 16 and not nchw
+            window = (5, 5) if "5x5" in kernel else (3, 3)
+            fits = (self.kernel, self.stride) == (window, (1, 1))
+            return fits and channels >= 16 and not nchw
         if "depthwise_window" in kernel or "depthwise3x3" in kernel:
             windows = ((3, 3),) if "3x3" in kernel else ((5, 5), (7, 7))
             square = self.kernel in windows and self.stride in ((1, 1), (2, 2))

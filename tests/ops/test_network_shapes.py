@@ -15,7 +15,7 @@ from pycnn import _C
 
 THREADS = 2
 # As in test_conv2d_winograd.py: a tile's outputs share the roundings of its largest terms.
-AMPLIFIED = {"winograd2": 4.0, "winograd4": 12.0}
+AMPLIFIED = {"winograd2": 4.0, "winograd4": 12.0, "winograd5x5": 12.0}
 
 
 def smaller(layer: Layer) -> Layer:

@@ -7,7 +7,7 @@ namespace pycnn {
 #define PYCNN_KERNELS(isa)                                                                                  \
   &isa::conv2d_scale, &isa::conv2d_depthwise3x3, &isa::conv2d_depthwise_window, &isa::conv2d_depthwise,     \
       &isa::conv2d_grouped, &isa::conv2d_planar, &isa::conv2d_igemm, &isa::conv2d_stem, &isa::conv2d_patch, \
-      &isa::conv2d_winograd4, &isa::conv2d_winograd2
+      &isa::conv2d_winograd4, &isa::conv2d_winograd2, &isa::conv2d_winograd5x5
 
 KernelList<Conv2dParams> conv2d_kernels() {
   static const Conv2dKernel* const list[] = {

@@ -15,6 +15,7 @@
   extern const Conv2dKernel conv2d_stem;             \
   extern const Conv2dKernel conv2d_winograd2;        \
   extern const Conv2dKernel conv2d_winograd4;        \
+  extern const Conv2dKernel conv2d_winograd5x5;      \
   }
 namespace pycnn {
 PYCNN_DECLARE(isa_baseline)

@@ -1,4 +1,4 @@
-// Winograd convolution F(4x4, 3x3) and F(2x2, 3x3), its stages fused: a worker transforms the input of a block of tiles,
+// Winograd convolution F(4x4, 3x3), F(2x2, 3x3) and F(2x2, 5x5), its stages fused: a worker transforms the input of a block of tiles,
 // multiplies it by the transformed weights point by point, some outputs at a time, and transforms those back with bias,
 // residual and activation, so that neither the transformed input nor the products leave its cache. Between its input and
 // output all is fp32: bf16 would round the transformed values, whose errors the transform back enlarges. Dilated, the
@@ -18,9 +18,9 @@ constexpr int64_t kBlockPanels = 4;   // outputs of a block of products: kBlockP
 // Tiles of a block: for L2, but whole register tiles. 28, 42 and 56 are within 5 % of each other from 64 to 512 channels.
 constexpr int64_t kMostTiles = 4 * kMaxRows, kLeastTiles = 2 * kMaxRows;
 
-template <int M>
+template <int M, int R>
 struct Sizes {
-  static constexpr int kIn = M + 2, kPoints = kIn * kIn;
+  static constexpr int kIn = M + R - 1, kPoints = kIn * kIn;
   int64_t across, down, tiles;      // tiles of an (interleaved) map; of the batch
   int64_t dh, dw;                   // such maps each way
   int64_t channels, panels, block;  // of a group; tiles in a block
@@ -44,29 +44,30 @@ struct Sizes {
   int64_t worker_floats() const { return zeros() + row_floats() + kPoints * block * (ldv + ldm); }
 };
 
-template <int M>
+template <int M, int R>
 int64_t workspace(const Conv2dParams& p, int workers) {
-  return workers * Sizes<M>(p).worker_floats();
+  return workers * Sizes<M, R>(p).worker_floats();
 }
 
-template <int M>
+template <int M, int R>
 int64_t packed_size(const Conv2dParams& p) {
-  return Sizes<M>::kPoints * p.groups * group_panels(p) * p.group_c() * kLanes;
+  return Sizes<M, R>::kPoints * p.groups * group_panels(p) * p.group_c() * kLanes;
 }
 
 // [group][point][panel][c][kLanes], zero past the last output. All lanes of a panel at once: lines are written whole.
-template <int M>
+template <int M, int R>
 void pack(const Conv2dParams& p, const float* w, float* packed) {
-  constexpr int kPoints = Sizes<M>::kPoints;
+  constexpr int kPoints = Sizes<M, R>::kPoints;
   const int64_t cs = p.group_c(), ks = p.group_k(), panels = group_panels(p);
   const int64_t point_floats = panels * cs * kLanes;
   for (int64_t g = 0; g < p.groups; ++g, packed += kPoints * point_floats)
     for (int64_t q = 0; q < panels; ++q)
       for (int64_t c = 0; c < cs; ++c) {
-        double filters[9][kLanes] = {}, u[kPoints][kLanes];
+        double filters[R * R][kLanes] = {}, u[kPoints][kLanes];
         for (int64_t lane = 0; lane < kLanes && q * kLanes + lane < ks; ++lane)
-          for (int tap = 0; tap < 9; ++tap) filters[tap][lane] = w[((g * ks + q * kLanes + lane) * cs + c) * 9 + tap];
-        transform_filters<M>(filters, u);
+          for (int tap = 0; tap < R * R; ++tap)
+            filters[tap][lane] = w[((g * ks + q * kLanes + lane) * cs + c) * R * R + tap];
+        transform_filters<M, R>(filters, u);
         for (int i = 0; i < kPoints; ++i) {
           float* out = packed + i * point_floats + (q * cs + c) * kLanes;
           for (int lane = 0; lane < kLanes; ++lane) out[lane] = static_cast<float>(u[i][lane]);
@@ -78,8 +79,8 @@ struct TileAt {
   int64_t n, y, x;  // image, first output row and column
 };
 
-template <int M>
-TileAt tile_at(const Conv2dParams& p, const Sizes<M>& s, int64_t tile) {
+template <int M, int R>
+TileAt tile_at(const Conv2dParams& p, const Sizes<M, R>& s, int64_t tile) {
   const int64_t column = tile % (s.across * s.dw), row = tile / (s.across * s.dw);
   const int64_t line = row % (s.down * s.dh);
   return {row / (s.down * s.dh), line / s.down + line % s.down * M * p.dh,
@@ -87,11 +88,11 @@ TileAt tile_at(const Conv2dParams& p, const Sizes<M>& s, int64_t tile) {
 }
 
 // V[point][tile][c] = B^T d B of one tile.
-template <int M>
-void transform_input(const Conv2dParams& p, const Sizes<M>& s, const Element* x, const Element* zeros, TileAt at,
+template <int M, int R>
+void transform_input(const Conv2dParams& p, const Sizes<M, R>& s, const Element* x, const Element* zeros, TileAt at,
                      float* v) {
-  using W = Winograd<M>;
-  constexpr int kIn = W::kIn;
+  using W = Winograd<M, R>;
+  constexpr int kIn = M + R - 1;
   const Element* from[kIn * kIn];
   for (int i = 0; i < kIn; ++i)
     for (int j = 0; j < kIn; ++j) {
@@ -126,11 +127,11 @@ void transform_input(const Conv2dParams& p, const Sizes<M>& s, const Element* x,
 }
 
 // Output pixels of one tile, `count` channels from k on: A^T m A + bias + residual, clamped.
-template <int M>
-void transform_output(const Conv2dParams& p, const Sizes<M>& s, const Ptrs& ptrs, TileAt at, const float* m, int64_t k,
-                      int64_t count) {
-  using W = Winograd<M>;
-  constexpr int kIn = W::kIn;
+template <int M, int R>
+void transform_output(const Conv2dParams& p, const Sizes<M, R>& s, const Ptrs& ptrs, TileAt at, const float* m,
+                      int64_t k, int64_t count) {
+  using W = Winograd<M, R>;
+  constexpr int kIn = M + R - 1;
   const int64_t point = s.block * s.ldm, pixel = (at.n * p.oh + at.y) * p.ow + at.x;
   if (at.y >= p.oh || at.x >= p.ow) return;  // of a map with one row or column of outputs less
   const int64_t down = (p.oh - at.y + p.dh - 1) / p.dh, across = (p.ow - at.x + p.dw - 1) / p.dw;
@@ -179,8 +180,8 @@ void transform_output(const Conv2dParams& p, const Sizes<M>& s, const Ptrs& ptrs
 }
 
 // Products of one point: m[tile][kLanes * panels] = V[tile][c] U[c][...], panels [first, last) of a group.
-template <int M>
-void multiply(const Sizes<M>& s, const float* v, const float* u, const float** rows, int tiles, Range panels,
+template <int M, int R>
+void multiply(const Sizes<M, R>& s, const float* v, const float* u, const float** rows, int tiles, Range panels,
               float* m) {
   TileOf<float> tile{};
   tile.taps = 1, tile.depth = s.channels, tile.panel = s.channels * kLanes;
@@ -206,16 +207,16 @@ struct Share {
 };
 
 // Work is split over tiles; over outputs where tiles are few: every worker then transforms all the input.
-template <int M>
-Share split(const Sizes<M>& s, Worker worker) {
+template <int M, int R>
+Share split(const Sizes<M, R>& s, Worker worker) {
   if (s.tiles < kMaxRows * worker.count && s.panels >= worker.count) return {{0, s.tiles}, share(s.panels, worker)};
   return {share(s.tiles, worker), {0, s.panels}};
 }
 
-template <int M>
+template <int M, int R>
 void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
-  const Sizes<M> s(p);
-  constexpr int kPoints = Sizes<M>::kPoints;
+  const Sizes<M, R> s(p);
+  constexpr int kPoints = Sizes<M, R>::kPoints;
   const Share mine = split(s, worker);
   const int64_t total = mine.tiles.end - mine.tiles.begin;
   if (total <= 0 || mine.panels.begin >= mine.panels.end) return;
@@ -247,11 +248,12 @@ void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
   }
 }
 
+template <int M, int R>
 const char* why_not(const Conv2dParams& p, const Machine& m) {
   if (const char* reason = why_not_here(m)) return reason;
   if (const char* reason = why_not_prologue(p)) return reason;
   if (p.exact) return "exact: products may not be re-associated";
-  if (p.kh != 3 || p.kw != 3) return "needs a 3 x 3 kernel";
+  if (p.kh != R || p.kw != R) return R == 3 ? "needs a 3 x 3 kernel" : "needs a 5 x 5 kernel";
   if (p.sh != 1 || p.sw != 1) return "needs stride 1";
   if (p.x_nchw) return "needs an NHWC input";
   if (p.group_c() < kMinChannels || p.group_k() < kMinChannels) return "needs at least 16 channels a group";
@@ -260,28 +262,47 @@ const char* why_not(const Conv2dParams& p, const Machine& m) {
 
 // Both transforms of one tile and vector of channels take about this many multiply-adds' time, memory included (measured
 // at 56^2 x 64 on Zen 4 and, with whole vectors, on Zen 5).
-template <int M>
+template <int M, int R>
 double transform_cost() {
+  if (R == 5) return whole_vectors() ? 450 : 290;
   if (whole_vectors()) return M == 4 ? 620 : 150;
   return M == 4 ? 350 : 106;
 }
 
-template <int M>
+template <int M, int R>
 double cost(const Conv2dParams& p, int workers) {
-  const Sizes<M> s(p);
+  const Sizes<M, R> s(p);
   const auto size = [](int64_t n) { return static_cast<double>(n); };
   const Share most = split(s, Worker{0, workers});
   const double tiles = size(most.tiles.end - most.tiles.begin), panels = size(most.panels.end - most.panels.begin);
   const double vectors = size(panels_of(s.channels)) + panels;
-  const double multiplies = tiles * (Sizes<M>::kPoints * size(s.channels) * panels + transform_cost<M>() * vectors);
-  return predicted(size(p.groups) * multiplies, size(packed_size<M>(p)));
+  const double multiplies =
+      tiles * (Sizes<M, R>::kPoints * size(s.channels) * panels + transform_cost<M, R>() * vectors);
+  return predicted(size(p.groups) * multiplies, size(packed_size<M, R>(p)));
 }
 
 }  // namespace
 
-extern const KernelOf<Conv2dParams> conv2d_winograd4{
-    "conv2d_winograd4_" PYCNN_KERNEL_SUFFIX, why_not, packed_size<4>, pack<4>, workspace<4>, run<4>, cost<4>};
-extern const KernelOf<Conv2dParams> conv2d_winograd2{
-    "conv2d_winograd2_" PYCNN_KERNEL_SUFFIX, why_not, packed_size<2>, pack<2>, workspace<2>, run<2>, cost<2>};
+extern const KernelOf<Conv2dParams> conv2d_winograd4{"conv2d_winograd4_" PYCNN_KERNEL_SUFFIX,
+                                                     why_not<4, 3>,
+                                                     packed_size<4, 3>,
+                                                     pack<4, 3>,
+                                                     workspace<4, 3>,
+                                                     run<4, 3>,
+                                                     cost<4, 3>};
+extern const KernelOf<Conv2dParams> conv2d_winograd2{"conv2d_winograd2_" PYCNN_KERNEL_SUFFIX,
+                                                     why_not<2, 3>,
+                                                     packed_size<2, 3>,
+                                                     pack<2, 3>,
+                                                     workspace<2, 3>,
+                                                     run<2, 3>,
+                                                     cost<2, 3>};
+extern const KernelOf<Conv2dParams> conv2d_winograd5x5{"conv2d_winograd5x5_" PYCNN_KERNEL_SUFFIX,
+                                                       why_not<2, 5>,
+                                                       packed_size<2, 5>,
+                                                       pack<2, 5>,
+                                                       workspace<2, 5>,
+                                                       run<2, 5>,
+                                                       cost<2, 5>};
 
 }  // namespace pycnn::PYCNN_ISA_NS
