@@ -1,7 +1,9 @@
 """The compiled extension: kernels by name, plans, and the watch over a live model (csrc/runtime/bind.cpp)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import torch
 
 # kind, then: byte offset, address or index; byte offset in an input or output; in a section, bytes from image to image
 # and from worker to worker
@@ -87,6 +89,22 @@ class Plan:
     @property
     def workers(self) -> int: ...
     def __len__(self) -> int: ...
+
+def direct_calls(
+    entries: list[
+        tuple[
+            tuple[int, ...],  # shape
+            tuple[int, ...],  # stride
+            torch.dtype,
+            torch.device,
+            int,  # threads of torch
+            Guard,
+            Callable[[torch.Tensor], Any],
+            Plan | None,  # run instead of the callable, into memory like the next
+            torch.Tensor | None,
+        ]
+    ],
+) -> Callable[[object], Any]: ...
 
 class Guard:
     def __init__(self) -> None: ...

@@ -26,25 +26,6 @@ def filled(value: Any, model: nn.Module) -> Any:
     return torch.zeros(tuple(value), dtype=like.dtype, device=like.device)
 
 
-def is_plain(module: nn.Module, x: Tensor) -> bool:
-    """Whether a call with x is no more than that: no hooks, no modes of torch, no negation that is still to be done."""
-    hooked = (
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or nn.modules.module._global_forward_hooks
-        or nn.modules.module._global_forward_pre_hooks
-    )
-    return not (
-        hooked
-        or x.is_neg()
-        or torch.is_autocast_enabled(x.device.type)
-        or torch._C._len_torch_function_stack()
-        or torch._C._len_torch_dispatch_stack()
-        or torch._C._functorch.peek_interpreter_stack() is not None
-        or forward_ad._current_level >= 0
-    )
-
-
 def torch_watches() -> str:
     """Why torch's own calls are to be seen, by what looks on; "": nothing does."""
     hooks = nn.modules.module._global_forward_hooks, nn.modules.module._global_forward_pre_hooks

@@ -11,20 +11,20 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_dynamo_compiling
 from torch.export import ExportedProgram
 
 from pycnn.compiled import Compiled, compile_model
+from pycnn.direct import Direct
 from pycnn.frontend import module_of
 from pycnn.gradients import needs_gradient, recompute
-from pycnn.inputs import filled, is_plain, is_shape, torch_watches
+from pycnn.inputs import filled, is_shape, torch_watches
 from pycnn.options import Options
 from pycnn.parts import Parts
-from pycnn.planning.call import Call
 
 log = logging.getLogger("pycnn.optimize")
 
-_KEPT_CALLS = 64
-_OWN = ("_model", "_options", "_compiled", "_calls", "_lock", "_parts", "_dtype")
+_OWN = ("_model", "_options", "_compiled", "_direct", "_lock", "_parts", "_dtype")
 
 
 class OptimizedModule(nn.Module):
@@ -42,21 +42,19 @@ class OptimizedModule(nn.Module):
         model.training = mode  # nn.Module.__init__ sets the flag, which is the model's here
         own["_parameters"], own["_buffers"] = model._parameters, model._buffers
         own["_modules"] = model._modules
-        own["_compiled"], own["_calls"], own["_lock"] = None, {}, threading.RLock()
+        own["_compiled"], own["_direct"], own["_lock"] = None, Direct(), threading.RLock()
         own["_parts"], own["_dtype"] = None, options.dtype
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As nn.Module.__call__, without its cost where no hook is set: a direct plan call takes a few us."""
-        if len(args) == 1 and not kwargs:
+        hooks = self._forward_hooks or self._forward_pre_hooks
+        if len(args) == 1 and not (kwargs or hooks or is_dynamo_compiling()):
             x = args[0]
-            if type(x) is Tensor and not torch.is_grad_enabled():
-                if self._dtype is not None:
-                    x = self._options.cast(x)
-                direct = self._calls.get(
-                    (x.shape, x.stride(), x.dtype, x.device, torch.get_num_threads())
-                )
-                if direct is not None and is_plain(self, x) and direct[0].holds():
-                    return direct[1](x)
+            if self._dtype is not None and type(x) is Tensor:
+                x = self._options.cast(x)
+            result = self._direct.run(x)
+            if result is not None:
+                return result
         return super().__call__(*args, **kwargs)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -83,22 +81,9 @@ class OptimizedModule(nn.Module):
         if type(x) is Tensor and compiled.takes_tensor and not torch.is_grad_enabled():
             call = compiled.program.call_for(x)
             if call is not None:
-                key = (x.shape, x.stride(), x.dtype, x.device, torch.get_num_threads())
-                self._remember(key, compiled, call)
+                with self._lock:
+                    self._direct.add(x, compiled.guard, call, compiled.program.keeps)
         return result
-
-    def _remember(self, key: Any, compiled: Compiled, call: Call) -> None:
-        with self._lock:
-            keeps = compiled.program.keeps
-            calls = {
-                k: v
-                for k, v in self._calls.items()
-                if v[0] is compiled.guard and keeps(v[1].lowered)
-            }
-            calls[key] = (compiled.guard, call)
-            while len(calls) > _KEPT_CALLS:
-                del calls[next(iter(calls))]
-            self.__dict__["_calls"] = calls
 
     def _in_parts(self) -> nn.Module:
         """The model, its submodules optimised by themselves."""
@@ -115,10 +100,7 @@ class OptimizedModule(nn.Module):
         """The graph that holds for these arguments, captured if none does; None: the model runs as it is."""
         with self._lock:
             found = compile_model(self._model, self._options, self._compiled, args, kwargs)
-            guards = [graph.guard for graph in found.graphs]
-            if any(call[0] not in guards for call in self._calls.values()):
-                kept = {k: v for k, v in self._calls.items() if v[0] in guards}
-                self.__dict__["_calls"] = kept  # plans over weights that are gone may go
+            self._direct.retain([graph.guard for graph in found.graphs])
             self.__dict__["_compiled"] = found
             if found.reason is not None:
                 if self._options.strict:
@@ -172,8 +154,8 @@ class OptimizedModule(nn.Module):
     def refresh(self) -> None:
         """Forget every folded weight, graph and plan; for weight edits that leave no trace."""
         with self._lock:
-            self.__dict__["_compiled"], self.__dict__["_calls"] = None, {}
-            self.__dict__["_parts"] = None
+            self.__dict__["_compiled"] = self.__dict__["_parts"] = None
+            self._direct.keep({})
 
     @property
     def training(self) -> bool:

@@ -86,6 +86,6 @@ def test_a_dropped_plan_takes_its_weights_and_its_direct_call_with_it() -> None:
         fast(torch.ones(shapes[2]))
         gc.collect()
         assert first() is None
-        assert len(program._plans) == len(fast._calls) == 1
+        assert len(program._plans) == len(fast._direct.calls) == 1
         assert program.weights.bytes() < both
         assert torch.equal(fast(torch.ones(shapes[0])), y)

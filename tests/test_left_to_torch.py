@@ -94,3 +94,36 @@ def test_replaced_parameters_of_a_functional_call(net: nn.Module) -> None:
         before = fast(x), fast(x)
         assert torch.func.functional_call(fast, zeros, (x,)).abs().max() == 0
         assert torch.equal(fast(x), before[0])
+
+
+def test_tracing_and_compiling_see_torch(net: nn.Module) -> None:
+    """Both of a module whose plan is at hand: what they record is torch's ops, not a call that they cannot see."""
+    fast, x, other = pycnn.optimize(net), torch.randn(1, 3, 8, 8), torch.randn(1, 3, 8, 8)
+    with torch.no_grad():
+        fast(x), fast(x)
+        traced = torch.jit.trace(fast, x)
+        compiled = torch.compile(fast, backend="eager", fullgraph=True)
+        assert torch.equal(traced(other), net(other))
+        assert torch.equal(compiled(other), net(other))
+
+
+def test_hooks_that_come_later_run(net: nn.Module) -> None:
+    fast, x = pycnn.optimize(net), torch.randn(1, 3, 8, 8)
+    with torch.inference_mode():
+        y = fast(x)
+        assert torch.equal(fast(x), y)
+        for register in (
+            fast.register_forward_hook,
+            nn.modules.module.register_module_forward_hook,
+        ):
+            handle = register(lambda module, args, result: result + 1 if module is fast else None)
+            torch.testing.assert_close(fast(x), y + 1)
+            handle.remove()
+            assert torch.equal(fast(x), y)
+
+
+def test_a_tensor_whose_negation_is_still_to_be_done(net: nn.Module) -> None:
+    fast, x = pycnn.optimize(net), torch.randn(1, 3, 8, 8)
+    with torch.inference_mode():
+        y = fast(-x), fast(-x)
+        assert torch.equal(fast(torch._neg_view(x)), y[0])

@@ -7,6 +7,7 @@
 #include "base/measure.h"
 #include "base/parallel.h"
 #include "runtime/bind_params.h"
+#include "runtime/direct.h"
 #include "runtime/guard.h"
 #include "runtime/op_table.h"
 #include "runtime/plan.h"
@@ -208,6 +209,7 @@ PYBIND11_MODULE(_C, m) {
       .def_property_readonly("memory_bytes", &Plan::memory_bytes)
       .def_property_readonly("workers", &Plan::workers)
       .def("__len__", &Plan::steps);
+  bind_direct(m);
   bind_guard(m);
 }
 

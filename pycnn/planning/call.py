@@ -13,38 +13,21 @@ from pycnn.planning.lower import Lowered
 
 @dataclass(frozen=True)
 class Call:
-    """What a direct call needs: one segment from one tensor to one tensor."""
+    """What a direct call needs: one segment from one tensor to one.
+
+    like: of the shape, dtype and strides of results that may lie in any new memory; empty_like takes half the time of
+    empty. None: the target has the memory. plan: of results that do, where it takes addresses.
+    """
 
     lowered: Lowered
+    like: Tensor | None = None
+    plan: _C.Plan | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
         of = self.lowered
-        return self._fill(x, of.target.fresh(of.output_shapes[0], of.output_channels_last[0]))
-
-    def _fill(self, x: Tensor, y: Tensor) -> Tensor:
-        of = self.lowered
+        if self.like is None:
+            y = of.target.fresh(of.output_shapes[0], of.output_channels_last[0])
+        else:
+            y = torch.empty_like(self.like)
         of.target.run(of.plan, [of.target.readable(x)], [y])  # its address may be another
-        return y
-
-
-@dataclass(frozen=True)
-class LikeCall(Call):
-    """Of a plan whose result is any new memory. `like`: of its shape, dtype and strides: empty_like takes half the time
-    of empty."""
-
-    like: Tensor
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self._fill(x, torch.empty_like(self.like))
-
-
-@dataclass(frozen=True)
-class AddressCall(LikeCall):
-    """Of a plan that takes addresses: no list on the way, of calls that take a few us."""
-
-    plan: _C.Plan
-
-    def __call__(self, x: Tensor) -> Tensor:
-        y = torch.empty_like(self.like)
-        self.plan.run_single(x.data_ptr(), y.data_ptr())
         return y

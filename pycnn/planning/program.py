@@ -27,7 +27,7 @@ from pycnn.ir import (
     run_op,
     run_torch_op,
 )
-from pycnn.planning.call import AddressCall, Call, LikeCall
+from pycnn.planning.call import Call
 from pycnn.planning.formats import formats_of, readable, strided
 from pycnn.planning.fused import fused
 from pycnn.planning.kept import KeptPlans, packed
@@ -152,9 +152,7 @@ class Program:
             return Call(lowered)
         with torch.inference_mode(False):
             like = lowered.target.fresh(shape, lowered.output_channels_last[0])
-        if isinstance(plan, _C.Plan):
-            return AddressCall(lowered, like, plan)
-        return LikeCall(lowered, like)
+        return Call(lowered, like, plan if isinstance(plan, _C.Plan) else None)
 
     def lowered(self, segment: Segment, inputs: Sequence[Tensor], now: Situation) -> Lowered:
         """The segment's plan for tensors that `readable` gave."""

@@ -65,14 +65,15 @@ void copy_planes(const Conv2dParams& p, const Block& b, const float* x, int64_t 
   }
 }
 
-// Sums of K outputs over NV vectors of pixels from `from` on: sums[k][NV * kLanes].
+// Sums and bias of K outputs over NV vectors of pixels from `from` on, clamped: sums[k][NV * kLanes].
 template <int K, int NV>
-void pass(const Conv2dParams& p, const Block& b, const float* from, const float* w, float* sums) {
+void pass(const Conv2dParams& p, const Block& b, const float* from, const float* w, const float* bias, float lo,
+          float hi, float* sums) {
   Vec acc[K][NV];
 #pragma GCC unroll 8
   for (int k = 0; k < K; ++k)
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v) acc[k][v] = Vec{};
+    for (int v = 0; v < NV; ++v) acc[k][v] = bias ? broadcast(bias[k]) : Vec{};
   for (int64_t c = 0; c < p.c; ++c)
     for (int64_t i = 0; i < p.kh; ++i) {
       const float* x = from + c * b.plane + i * p.dh * b.width;
@@ -91,23 +92,50 @@ void pass(const Conv2dParams& p, const Block& b, const float* from, const float*
 #pragma GCC unroll 8
   for (int k = 0; k < K; ++k)
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v) store(sums + (k * NV + v) * kLanes, acc[k][v]);
+    for (int v = 0; v < NV; ++v)
+      store(sums + (k * NV + v) * kLanes, at_most(at_least(acc[k][v], broadcast(lo)), broadcast(hi)));
 }
 
-// Bias, residual and activation of `count` pixels, then NHWC: pixel i is at `pixel` + i.
-void finish(const Conv2dParams& p, const Ptrs& ptrs, float* sums, int64_t ld, int64_t first, int64_t count,
-            int64_t pixel) {
-  for (int64_t k = 0; k < p.k; ++k) {
-    float* row = sums + k * ld + first;
-    const float bias = ptrs.bias ? ptrs.bias[k] : 0;
-    const float* r = ptrs.residual ? ptrs.residual + pixel * p.ldr + k : nullptr;
-    for (int64_t i = 0; i < count; ++i) row[i] += bias;
-    for (int64_t i = 0; r != nullptr && i < count; ++i) row[i] += r[i * p.ldr];
+// y[pixel][K] = from[K][ld] of `count` pixels, dense: each vector of y takes its lanes from all K vectors of pixels. Reads
+// up to a vector past a row's end.
+template <int K>
+void interleave(const float* from, int64_t ld, int64_t count, float* y) {
+  for (int64_t i = 0; i < count; i += kLanes, y += K * kLanes) {
+    const int64_t floats = (count - i) * K;
+    Vec row[K];
+#pragma GCC unroll 8
+    for (int k = 0; k < K; ++k) row[k] = load(from + k * ld + i);
+#pragma GCC unroll 8
+    for (int v = 0; v < K; ++v) {
+      if (floats <= v * kLanes) break;
+      IVec pixel, output;
+#pragma GCC unroll 16
+      for (int lane = 0; lane < kLanes; ++lane) {
+        pixel[lane] = (v * kLanes + lane) / K;
+        output[lane] = (v * kLanes + lane) % K;
+      }
+      Vec out = __builtin_shuffle(row[0], pixel);
+#pragma GCC unroll 8
+      for (int k = 1; k < K; ++k) out = output == k ? __builtin_shuffle(row[k], pixel) : out;
+      if (floats >= (v + 1) * kLanes)
+        store(y + v * kLanes, out);
+      else
+        store_first(y + v * kLanes, out, floats - v * kLanes);
+    }
   }
-  activate_rows(sums + first, ld, p.k, count, p.act, static_cast<float>(p.act_param));
+}
+
+// Residual, what activation pass() left to be done, then NHWC of `count` pixels: pixel i is at `pixel` + i.
+template <int K>
+void finish(const Conv2dParams& p, const Ptrs& ptrs, float* sums, int64_t ld, int64_t count, int64_t pixel) {
+  const float* r = ptrs.residual ? ptrs.residual + pixel * p.ldr : nullptr;
+  for (int64_t i = 0; r != nullptr && i < count; ++i, r += p.ldr)
+    for (int k = 0; k < K; ++k) sums[k * ld + i] += r[k];
+  if (r != nullptr || !is_clamp(p.act)) activate_rows(sums, ld, K, count, p.act, static_cast<float>(p.act_param));
   float* y = ptrs.y + pixel * p.ldy;
+  if (p.ldy == K) return interleave<K>(sums, ld, count, y);
   for (int64_t i = 0; i < count; ++i, y += p.ldy)
-    for (int64_t k = 0; k < p.k; ++k) y[k] = sums[k * ld + first + i];
+    for (int k = 0; k < K; ++k) y[k] = sums[k * ld + i];
 }
 
 template <int K>
@@ -117,6 +145,8 @@ void rows_of_outputs(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
   const Block b(p);
   float* planes = ptrs.workspace + worker.id * b.worker_floats(p);
   float* sums = planes + p.c * b.plane;
+  const Act clamp = ptrs.residual ? Act::kNone : p.act;  // what adds comes first
+  const float lo = clamp_lo(clamp), hi = clamp_hi(clamp);
   const Range mine = share(p.n * p.oh, worker);
   for (int64_t row = mine.begin; row < mine.end;) {
     const int64_t n = row / p.oh, oy = row % p.oh;
@@ -125,13 +155,13 @@ void rows_of_outputs(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
     copy_planes(p, b, ptrs.x, n, oy - p.ph, rows + (p.kh - 1) * p.dh, planes);
     const int64_t end = (rows - 1) * b.width + p.ow;
     for (int64_t at = 0; at < end; at += kPass) {
-      pass<K, kVectors>(p, b, planes + at, ptrs.w, sums);
+      pass<K, kVectors>(p, b, planes + at, ptrs.w, ptrs.bias, lo, hi, sums);
       const int64_t until = at + kPass < end ? at + kPass : end;
       for (int64_t f = at; f < until;) {
         const int64_t r = f / b.width, column = f % b.width;
         const int64_t next = (r + 1) * b.width < until ? (r + 1) * b.width : until;
         const int64_t count = (next - f < p.ow - column) ? next - f : p.ow - column;
-        if (count > 0) finish(p, ptrs, sums, kPass, f - at, count, (row + r) * p.ow + column);
+        if (count > 0) finish<K>(p, ptrs, sums + f - at, kPass, count, (row + r) * p.ow + column);
         f = next;
       }
     }
