@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from pycnn import _C
 from pycnn.ir import Graph
 
+_TYPES = (Tensor, nn.Parameter)
 _PLAIN = (bool, int, float, str, tuple, type(None), torch.dtype, torch.device)
 
 
@@ -19,21 +21,42 @@ def watch(model: nn.Module, graph: Graph) -> tuple[_C.Guard, list[frozenset[str]
     A training step writes running statistics without counting a version; num_batches_tracked beside them does count, so
     a change of any buffer stands for all buffers of its module.
     """
+    learn_tensor_words()
     guard, watched = watch_structure(model)
+    buffers = {id(module._buffers) for module in model.modules()}
     read: dict[
         int, set[str]
     ] = {}  # id of a holder dict -> names of the tensors the graph reads from it
     for source in graph.tensors:
         for holder, key in graph.tensors.slots(source):
             read.setdefault(id(holder), set()).add(source.name)
-            guard.watch_tensor(holder, key, holder[key])
-            watched.append(frozenset([source.name]))
+            if id(holder) not in buffers:
+                guard.watch_tensor(holder, key, holder[key])
+                watched.append(frozenset([source.name]))
     for module in model.modules():
         for key, buffer in module._buffers.items():
             if id(module._buffers) in read and buffer is not None:
                 guard.watch_tensor(module._buffers, key, buffer)
                 watched.append(frozenset(read[id(module._buffers)]))
     return guard, watched
+
+
+@functools.cache
+def learn_tensor_words() -> bool:
+    """Whether tensors may be watched without torch's getters: found where this torch keeps a version, an address and an
+    offset, by samples in which they are known and no other number is the same."""
+    with torch.inference_mode(False), torch.no_grad():
+        samples = [
+            torch.zeros(100),
+            torch.zeros(5000)[37:60],
+            torch.frombuffer(bytearray(400), dtype=torch.float32)[11:],
+            torch.zeros(3, 4),
+        ]
+        samples[3].data = torch.zeros(3, 4)
+        for sample, version in zip(samples, (300, 70, 41, 5), strict=True):
+            while sample._version < version:
+                sample.zero_()
+        return _C.learn_tensor_words(samples, _TYPES)
 
 
 def watch_structure(

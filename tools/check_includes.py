@@ -17,10 +17,18 @@ SUFFIXES = {".h", ".cpp", ".cu", ".cuh"}
 LAYERS = ("base", "ops", "runtime")
 TORCH = ("torch/", "ATen/", "c10/", "ops/door.h")
 SHARED_DOOR = ("ops/door.h", "ops/door.cpp")
-PYTHON = ("pybind11/", "Python.h", "runtime/bind_params.h", "runtime/direct.h", "runtime/guard.h")
+PYTHON = (
+    "pybind11/",
+    "Python.h",
+    "runtime/bind_params.h",
+    "runtime/direct.h",
+    "runtime/guard.h",
+    "runtime/tensor_words.h",
+)
 BINDING = (
     *("runtime/bind.cpp", "runtime/bind_params.h", "runtime/cuda/bind.cpp"),
     *("runtime/direct.h", "runtime/direct.cpp", "runtime/guard.h", "runtime/guard.cpp"),
+    *("runtime/tensor_words.h", "runtime/tensor_words.cpp"),
 )
 
 

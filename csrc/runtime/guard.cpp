@@ -11,7 +11,7 @@ namespace pycnn {
 namespace {
 
 constexpr long long kNoVersion = -1;
-constexpr size_t kHoldersAhead = 16, kTensorsAhead = 8;
+constexpr size_t kHoldersAhead = 32, kTensorsAhead = 16;
 
 // What a type's `name` is; null where it has none.
 py::object attribute(PyObject* object, const char* name) {
@@ -103,33 +103,52 @@ void Guard::watch_tensor(py::dict holder, py::str key, py::object tensor) {
   const Getters getters = getters_of(Py_TYPE(object));
   const long long version = version_of(object, getters), pointer = pointer_of(object, getters);
   const size_t item = watch({std::move(holder), std::move(key), std::move(tensor), 0});
-  note_lines(object);
-  tensors_.push_back({object, item, getters, version, pointer, lines_.size()});
+  const TensorWords* const words = words_of(object, version, pointer);
+  tensors_.push_back(
+      {object, item, words, words ? words->read(object) : TensorWords::Values{}, getters, version, pointer, 0});
+  note_lines(tensors_.back());
+  tensors_.back().lines = lines_.size();
+}
+
+// Where they say of this tensor what torch's getters do.
+const TensorWords* Guard::words_of(PyObject* tensor, long long version, long long pointer) {
+  const TensorWords* const words = TensorWords::find(tensor);
+  if (words == nullptr) return nullptr;
+  const TensorWords::Values now = words->read(tensor);
+  const auto itemsize = attribute(tensor, "itemsize").cast<long long>();
+  const bool counted = now.version == TensorWords::kNoVersion ? version == kNoVersion : now.version == version;
+  return counted && static_cast<long long>(now.data) + now.offset * itemsize == pointer ? words : nullptr;
 }
 
 // A call leaves nothing of this in a near cache, and a tensor is a chain: the Python object, torch's tensor, its
-// version counter and its storage. Their lines are noted once, and asked for before their turn comes (MobileNetV2's 314
-// tensors and 214 modules behind a call on one thread: 160 -> 48 us; ResNet-50: 312 -> 114). The words of the tensor's first lines that look like
-// addresses are, among others, those of its counter; asking for what is no address any more does nothing.
-void Guard::note_lines(PyObject* tensor) {
+// version counter and its storage. Their lines are noted once, and asked for before their turn comes; asking for what is
+// no address any more does nothing. By getters (MobileNetV2's 314 tensors and 214 modules behind a call on one thread:
+// 160 -> 48 us; ResNet-50: 312 -> 114) the words of the tensor's first lines that look like addresses are, among others,
+// those of its counter.
+void Guard::note_lines(const Tensor& of) {
+  PyObject* const tensor = of.object;
   const auto note = [this](const char* address) {
     const auto line = reinterpret_cast<uintptr_t>(address) / 64 * 64;
     lines_.push_back(reinterpret_cast<const char*>(line));
   };
   const size_t begin = lines_.size();
-  note(reinterpret_cast<const char*>(tensor));
-  note(reinterpret_cast<const char*>(tensor) + sizeof(PyObject));
-  const char* const impl = address_of(tensor);
-  if (impl == nullptr) return;
-  for (int line = 0; line < 3; ++line) note(impl + 64 * line);
-  uintptr_t words[12];
-  std::memcpy(words, impl, sizeof words);
-  for (const uintptr_t word : words)
-    if (word % 8 == 0 && word >> 16 != 0 && word >> 47 == 0) note(reinterpret_cast<const char*>(word));
-  if (const py::object method = attribute(tensor, "untyped_storage")) {
-    const py::object storage = py::reinterpret_steal<py::object>(PyObject_CallNoArgs(method.ptr()));
-    if (!storage) PyErr_Clear();
-    if (const char* const address = address_of(storage.ptr())) note(address), note(address + 64);
+  if (of.words != nullptr) {
+    for (const char* const address : of.words->touched(tensor)) note(address);
+  } else {
+    note(reinterpret_cast<const char*>(tensor));
+    note(reinterpret_cast<const char*>(tensor) + sizeof(PyObject));
+    if (const char* const impl = address_of(tensor)) {
+      for (int line = 0; line < 3; ++line) note(impl + 64 * line);
+      uintptr_t words[12];
+      std::memcpy(words, impl, sizeof words);
+      for (const uintptr_t word : words)
+        if (word % 8 == 0 && word >> 16 != 0 && word >> 47 == 0) note(reinterpret_cast<const char*>(word));
+      if (const py::object method = attribute(tensor, "untyped_storage")) {
+        const py::object storage = py::reinterpret_steal<py::object>(PyObject_CallNoArgs(method.ptr()));
+        if (!storage) PyErr_Clear();
+        if (const char* const address = address_of(storage.ptr())) note(address), note(address + 64);
+      }
+    }
   }
   std::sort(lines_.begin() + static_cast<std::ptrdiff_t>(begin), lines_.end());
   lines_.erase(std::unique(lines_.begin() + static_cast<std::ptrdiff_t>(begin), lines_.end()), lines_.end());
@@ -152,6 +171,7 @@ bool Guard::there(const Holder& holder) const {
 }
 
 bool Guard::same(const Tensor& tensor) {
+  if (tensor.words != nullptr) return tensor.words->read(tensor.object) == tensor.values;
   return (tensor.version == kNoVersion || version_of(tensor.object, tensor.getters) == tensor.version) &&
          pointer_of(tensor.object, tensor.getters) == tensor.pointer;
 }
@@ -182,6 +202,7 @@ bool Guard::holds() const {
 }
 
 void bind_guard(py::module_& m) {
+  m.def("learn_tensor_words", &TensorWords::learn, py::arg("samples"), py::arg("types"));
   py::class_<Guard>(m, "Guard")
       .def(py::init<>())
       .def("watch_item", &Guard::watch_item, py::arg("holder"), py::arg("key"), py::arg("value"))

@@ -6,6 +6,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "runtime/tensor_words.h"
+
 namespace pycnn {
 
 class Guard {
@@ -43,6 +45,8 @@ class Guard {
   struct Tensor {
     PyObject* object;  // kept alive by its item
     size_t item;
+    const TensorWords* words;  // null: as the getters say
+    TensorWords::Values values;
     Getters getters;
     long long version;
     long long pointer;
@@ -52,7 +56,8 @@ class Guard {
   size_t watch(Item item);
   bool there(const Item& item) const;
   bool there(const Holder& holder) const;
-  void note_lines(PyObject* tensor);
+  void note_lines(const Tensor& tensor);
+  static const TensorWords* words_of(PyObject* tensor, long long version, long long pointer);
   static bool same(const Tensor& tensor);
   static Getters getters_of(PyTypeObject* type);
   static long long version_of(PyObject* tensor, const Getters& getters);
