@@ -13,22 +13,31 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import calls, compare, never_slower, plots, report, run, shapes
+from bench import calls, compare, merge, never_slower, plots, report, run, sets, shapes, tables
 from pycnn import _C
 from pycnn.extras import MissingExtraError
 from pycnn.timing import Record, Workload, find_engines
+from pycnn.timing.networks import check_networks
+from pycnn.timing.rounds import check_names
 from pycnn.timing.show import Settings, measure_shown
 from pycnn.timing.table import rich_table
+
+WORKLOAD = "NETWORK[:BATCH[:SIZE]]"
 
 
 def _run(options: argparse.Namespace) -> int:
     engines = find_engines(options.engines)
-    run.read_shapes(options.layers)  # a wrong name is said now, not after the networks
-    path = options.json or run.default_path()
+    workloads = sets.chosen(options.workloads, options.set)
+    layers = options.layers
+    if layers is None:
+        layers = () if options.set == "outside" else run.LAYERS
+    run.read_shapes(layers)  # a wrong name is said now, not after the networks
+    check_names(workloads, engines)
+    path = options.json or run.default_path(options.set)
     settings = Settings(engines, options.threads, options.rounds, options.seconds)
-    record = measure_shown([Workload.parse(w) for w in options.workloads], settings, path)
-    if options.layers:
-        record = run.run_layers(options.layers, options.layer_batch, record)
+    record = measure_shown(workloads, settings, path)
+    if layers:
+        record = run.run_layers(layers, options.layer_batch, record)
         record.save(path)
     Console(width=150).print(rich_table(record))
     print(f"written: {path}")
@@ -51,7 +60,7 @@ def _layers(options: argparse.Namespace) -> int:
     record = run.run_layers(options.networks, options.batch, run.empty_record(options.threads))
     if options.json:
         record.save(options.json)
-    print(report.layers(record))
+    print(tables.layers(record))
     return 0
 
 
@@ -61,11 +70,11 @@ def _shapes(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    record = Record.load(options.record)
+    record = merge.merge([Record.load(path) for path in options.records])
     for path in report.write_documents(record):
         print(f"written: {path}")
     if options.plots:
-        for path in plots.draw(record, options.plots, options.kind):
+        for path in plots.draw(*report.parts(record), options.plots, options.kind):
             print(f"written: {path}")
     return 0
 
@@ -97,8 +106,10 @@ def _coverage(options: argparse.Namespace) -> int:
 
 
 def _never_slower(options: argparse.Namespace) -> int:
+    workloads = sets.chosen(options.workloads, options.set)
+    check_networks(workloads)
     found = []
-    for workload in map(Workload.parse, options.workloads):
+    for workload in workloads:
         held = never_slower.hold(workload, options.tune, options.seconds)
         found += [layer for layer in held if layer.slower]
         worst = held[0]
@@ -114,12 +125,20 @@ def _never_slower(options: argparse.Namespace) -> int:
 
 
 def _calls(options: argparse.Namespace) -> int:
+    workloads = [Workload.parse(text) for text in options.workloads]
+    check_networks(workloads)
     rows = []
-    for workload in map(Workload.parse, options.workloads):
+    for workload in workloads:
         rows.append(calls.apart(workload))
         print(f"measured: {workload.title}", file=sys.stderr, flush=True)
     Console(width=150).print(calls.table(rows))
     return 0
+
+
+def _add_workloads(parser: argparse.ArgumentParser) -> None:
+    text = "of the zoo, or torchvision/NAME, timm/NAME; SIZE: 256 or 200x320 (HxW), default its own"
+    parser.add_argument("workloads", nargs="*", metavar=WORKLOAD, help=text)
+    parser.add_argument("--set", choices=list(sets.SETS), help="these instead; default: main")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -137,10 +156,13 @@ def _parser() -> argparse.ArgumentParser:
     p = command(
         "run", _run, "time networks on every engine, then their layers, into one JSON record"
     )
-    p.add_argument("workloads", nargs="*", default=run.DEFAULT, metavar="NETWORK[:BATCH[:SIZE]]")
+    _add_workloads(p)
     p.add_argument("--engines", nargs="+", default=["all"], metavar="ENGINE")
     p.add_argument(
-        "--layers", nargs="*", default=["resnet18", "resnet50", "mobilenet_v2"], metavar="NETWORK"
+        "--layers",
+        nargs="*",
+        metavar="NETWORK",
+        help=f"default: {' '.join(run.LAYERS)}; none of --set outside",
     )
     p.add_argument("--layer-batch", nargs="+", type=int, default=[1], metavar="N")
     p.add_argument("--threads", type=int, default=cores)
@@ -155,9 +177,11 @@ def _parser() -> argparse.ArgumentParser:
     p = command("shapes", _shapes, "write bench/shapes/*.txt anew from the captured graphs")
     p.add_argument("networks", nargs="*")
     p = command(
-        "report", _report, "write the tables of README.md and docs/performance.md from a record"
+        "report",
+        _report,
+        "write the tables of README.md and docs/performance.md from records of one machine",
     )
-    p.add_argument("record", type=Path)
+    p.add_argument("records", type=Path, nargs="+", metavar="RECORD")
     p.add_argument(
         "--plots", type=Path, help="folder for pictures of the networks and the roofline"
     )
@@ -179,13 +203,13 @@ def _parser() -> argparse.ArgumentParser:
     p = command(
         "never_slower", _never_slower, "hold every layer of networks against torch's own op"
     )
-    p.add_argument("workloads", nargs="*", default=run.DEFAULT, metavar="NETWORK[:BATCH[:SIZE]]")
+    _add_workloads(p)
     p.add_argument("--tune", action="store_true", help="measure kernels before")
     p.add_argument("--seconds", type=float, default=1.0, help="of a network in its plan")
     p = command(
         "calls", _calls, "say what calls cost besides their kernels: first ones, new shapes, each"
     )
-    p.add_argument("workloads", nargs="*", default=calls.DEFAULT, metavar="NETWORK[:BATCH[:SIZE]]")
+    p.add_argument("workloads", nargs="*", default=calls.DEFAULT, metavar=WORKLOAD)
     return parser
 
 

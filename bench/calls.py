@@ -22,7 +22,7 @@ import pycnn
 from pycnn import _C
 from pycnn.planning.call import Call
 from pycnn.timing import Workload
-from pycnn.timing.worker import network_and_input
+from pycnn.timing.networks import network_and_input
 
 DEFAULT = [
     "lenet_like", "resnet50", "mobilenet_v2", "mobilenet_v3_large", "densenet201", "efficientnet_b7"

@@ -20,12 +20,12 @@ import torch
 from torch import Tensor, nn
 
 import pycnn
-from bench.report import ROOT, markdown
+from bench.report import ROOT
+from bench.tables import markdown
 from pycnn.files import write_text
 from pycnn.inspection import parts_of
 from pycnn.optimize import OptimizedModule
-from tests.torchvision_stub import models as torchvision
-from tests.torchvision_stub import timm
+from pycnn.timing import libraries
 
 PAGE = ROOT / "docs" / "coverage.md"
 SIZE = 128  # of images, where a network takes any
@@ -46,21 +46,10 @@ ATTENTION = ("vit_*", "swin*", "maxvit*")  # torchvision's networks that are not
 
 @dataclass(frozen=True)
 class Network:
-    """library and name say how it is made; dense: it answers with maps, not with classes."""
+    """One of `pycnn.timing.libraries`."""
 
     library: str
     name: str
-    dense: bool = False
-
-    def make(self) -> nn.Module:
-        """The network with random weights, in eval mode."""
-        if self.library == "timm":
-            return timm.create_model(self.name).eval()
-        extra = {"weights_backbone": None} if self.dense else {}
-        net = torchvision.get_model(self.name, weights=None, **extra)
-        if not isinstance(net, nn.Module):
-            raise TypeError(f"{self.name} is {type(net).__name__}, no module")
-        return net.eval()
 
 
 @dataclass(frozen=True)
@@ -93,10 +82,9 @@ class Row:
 
 def networks(patterns: Sequence[str]) -> list[Network]:
     """All of them, or those whose name fits one of the patterns. ValueError: none does."""
-    found = [Network("torchvision", name) for name in torchvision.list_models(torchvision)]
+    timm = libraries.load_timm()
+    found = [Network("torchvision", name) for name in libraries.list_networks("torchvision")]
     found = [n for n in found if not any(fnmatch.fnmatch(n.name, p) for p in ATTENTION)]
-    segmentation = torchvision.list_models(torchvision.segmentation)
-    found += [Network("torchvision", name, dense=True) for name in segmentation]
     for family in sorted(set(FAMILIES) & set(timm.list_modules())):
         found += [Network("timm", name) for name in timm.list_models(module=family)]
     if patterns:
@@ -138,7 +126,9 @@ def image(net: nn.Module) -> Tensor:
     """A batch of one; of the network's own size where it takes no other."""
     said = getattr(net, "pretrained_cfg", None) or {}
     channels, h, w = said.get("input_size", (3, SIZE, SIZE))
-    if not said.get("fixed_input_size", False) and not isinstance(net, timm.models.ByobNet):
+    if not said.get("fixed_input_size", False) and not isinstance(
+        net, libraries.load_timm().models.ByobNet
+    ):
         h = w = SIZE  # of byobnet's some cut maps into blocks of a size
     return torch.randn(1, channels, h, w, generator=torch.Generator().manual_seed(1))
 
@@ -149,10 +139,11 @@ def try_network(network: Network, most: float) -> Row | None:
     parameters = 0
     try:
         with torch.device("meta") if network.library == "timm" else contextlib.nullcontext():
-            parameters = sum(p.numel() for p in network.make().parameters())
+            net = libraries.make(network.library, network.name)
+            parameters = sum(p.numel() for p in net.parameters())
         if parameters > most * 1e6:
             return None
-        net = network.make()
+        net = libraries.make(network.library, network.name)
         x = image(net)
         alive(net, x)
         fast = pycnn.optimize(net)

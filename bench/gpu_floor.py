@@ -22,7 +22,8 @@ import torch
 from bench.gpu_convs import wgmma_on
 from bench.gpu_pieces import NETWORKS, alive
 from bench.host_kernels import built
-from bench.report import ROOT, markdown
+from bench.report import ROOT
+from bench.tables import markdown
 from pycnn.files import write_text
 from pycnn.frontend import capture
 from pycnn.passes import WITH_PROLOGUES, run_passes

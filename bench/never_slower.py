@@ -26,7 +26,7 @@ from pycnn.planning.program import Program
 from pycnn.planning.shares import durations
 from pycnn.profile.measure import Recorder, measure, slots
 from pycnn.timing import Workload
-from pycnn.timing.worker import network_and_input
+from pycnn.timing.networks import network_and_input
 
 ALLOWED = 1.05  # times torch's op,
 NOISE_S = 2e-6  # and what a clock and a call cannot tell apart

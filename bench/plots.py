@@ -1,4 +1,4 @@
-"""A record as pictures: times as bars, layers under the machine's roof. Needs matplotlib (extra `plot`)."""
+"""A record as pictures: times as dots, layers under the machine's roof. Needs matplotlib (extra `plot`)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from bench.layers import of_roof
 from pycnn.extras import load_matplotlib
 from pycnn.files import whole_file
 from pycnn.timing import ENGINES, Record
-from pycnn.timing.table import workloads
+from pycnn.timing.table import dtype_of, speedup, workloads
 
 COLOURS = {
     "torch NCHW": "#9aa5b1", "torch NHWC": "#5c6b7a", "torch.compile": "#3b6ea5", "ONNX Runtime": "#6a9f58",
     "OpenVINO": "#8e6bbf", "OpenVINO throughput": "#c3b1e1", "pycnn exact": "#eda3ac", "pycnn": "#d1495b",
-    "torch bf16": "#5c6b7a", "torch.compile bf16": "#3b6ea5", "OpenVINO bf16": "#8e6bbf", "pycnn bf16": "#d1495b",
 }  # fmt: skip
 BOUND = {"multiply": "#d1495b", "memory": "#3b6ea5"}
 
@@ -32,30 +31,33 @@ def _save(figure: Any, path: Path) -> Path:
     return path
 
 
-def bars(record: Record, path: Path) -> Path:
-    """One panel a workload, one bar an engine: p20 milliseconds a call."""
-    found = workloads(record.timings)
-    across = min(3, len(found))
-    down = -(-len(found) // across)
-    engines = [n for n in ENGINES if any(t.engine == n for t in record.timings)]
-    figure = _figure(figsize=(5.2 * across, (0.32 * len(engines) + 0.8) * down + 0.6))
-    figure.suptitle(
-        f"milliseconds a call (20th percentile), each engine in its own process\n"
-        f"{record.cpu}, {record.threads} threads, {record.date[:10]}"
+def times(record: Record, path: Path) -> Path:
+    """One row a workload, one dot an engine of fp32: its p20 over pycnn's."""
+    found = [w for w in workloads(record.timings) if speedup(record.timings, w) is not None]
+    own = {t.workload: t.p20_s for t in record.timings if t.engine == "pycnn"}
+    figure = _figure(figsize=(9, 1.6 + 0.27 * len(found)))
+    axes = figure.subplots()
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}×")
+    axes.axvline(1, color=COLOURS["pycnn"], label="pycnn")
+    for engine in (n for n in ENGINES if dtype_of(n) == "float32" and n != "pycnn"):
+        dots = [
+            (t.p20_s / own[t.workload], found.index(t.workload))
+            for t in record.timings
+            if t.engine == engine and t.workload in found
+        ]
+        if dots:
+            axes.scatter(*zip(*dots, strict=True), color=COLOURS[engine], label=engine, zorder=2)
+    axes.set_yticks(range(len(found)), [w.label for w in found], fontsize=8)
+    axes.invert_yaxis()
+    axes.set_title(
+        f"time a call (20th percentile) over pycnn's, each engine in its own process\n"
+        f"{record.cpu}, {record.threads} threads, {record.date[:10]}",
+        fontsize=10,
     )
-    panels = list(figure.subplots(down, across, squeeze=False).flat)
-    for axes, workload in zip(panels[: len(found)], found, strict=True):
-        rows = [t for t in record.timings if t.workload == workload]
-        names, values = [t.engine for t in rows], [t.p20_s * 1e3 for t in rows]
-        drawn = axes.barh(names, values, color=[COLOURS[name] for name in names])
-        axes.bar_label(drawn, [f"{v:.3g}" for v in values], padding=3, fontsize=8)
-        axes.set_title(workload.title, fontsize=9, loc="left")
-        axes.tick_params(labelsize=8)
-        axes.invert_yaxis()
-        axes.margins(x=0.18)
-        axes.spines[["top", "right"]].set_visible(False)
-    for axes in panels[len(found) :]:
-        axes.set_visible(False)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.spines[["top", "right"]].set_visible(False)
     return _save(figure, path)
 
 
@@ -96,12 +98,14 @@ def roofline(record: Record, path: Path) -> Path:
     return _save(figure, path)
 
 
-def draw(record: Record, folder: Path, kind: str = "png") -> list[Path]:
-    """The pictures the record has figures for, in `folder`, which is made; kind: png, or svg as the documents show."""
+def draw(record: Record, outside: Record, folder: Path, kind: str = "png") -> list[Path]:
+    """The pictures both parts of a record have figures for, in `folder`, which is made; kind: png, or svg as the
+    documents show."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
-    if record.timings:
-        drawn.append(bars(record, folder / f"networks.{kind}"))
+    for part, name in ((record, "networks"), (outside, "outside")):
+        if any(speedup(part.timings, w) is not None for w in workloads(part.timings)):
+            drawn.append(times(part, folder / f"{name}.{kind}"))
     if record.layers:
         drawn.append(roofline(record, folder / f"roofline.{kind}"))
     return drawn

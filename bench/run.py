@@ -1,6 +1,8 @@
 """The benchmark: networks on every engine of this machine, then every layer, into one JSON record.
 
-python -m bench run [NETWORK[:BATCH[:SIZE]] ...] [--engines all] [--layers NETWORK ...] [--json FILE]
+python -m bench run [NETWORK[:BATCH[:SIZE]] ... | --set main|outside] [--engines all] [--layers NETWORK ...]
+
+NETWORK is of the zoo, or torchvision/NAME or timm/NAME; SIZE is 256 or 200x320 (HxW), and without it the network's own.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -21,19 +24,23 @@ from pycnn.limits import limits, remeasure
 from pycnn.processor import cpu_name
 from pycnn.timing import Record
 
-DEFAULT = (
-    "lenet_like:1", "lenet_like:64", "small_cnn:1", "small_cnn:8", "resnet18:1", "resnet18:8", "resnet50:1",
-    "resnet50:8", "vgg16:1", "mobilenet_v2:1", "mobilenet_v2:8", "mobilenet_v3_large:1", "efficientnet_b0:1",
-    "densenet121:1", "googlenet:1", "convnext_tiny:1",
-)  # fmt: skip
+LAYERS = (
+    "resnet18",
+    "resnet50",
+    "mobilenet_v2",
+)  # behind the networks, unless others are asked for
 RESULTS = Path(__file__).parent / "results" / "cpu"
 
 
-def default_path() -> Path:
-    """bench/results/cpu/<processor>-<date>.json; the folder is made."""
+def default_path(set_name: str | None = None) -> Path:
+    """bench/results/cpu/<processor>-<date>.json, of a set besides the main one <processor>-<date>-<set>.json, with a
+    number behind it where there is such a file; the folder is made."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     words = re.sub(r"[^a-z0-9]+", "-", cpu_name().lower()).strip("-")
-    return RESULTS / f"{words}-{date.today().isoformat()}.json"
+    name = f"{words}-{date.today().isoformat()}"
+    name += "" if set_name in (None, "main") else f"-{set_name}"
+    free = (RESULTS / f"{name}{f'-{n}' if n > 1 else ''}.json" for n in count(1))
+    return next(path for path in free if not path.exists())
 
 
 def read_shapes(networks: Sequence[str]) -> dict[str, list[Layer]]:

@@ -7,11 +7,11 @@ import pytest
 from rich.console import Console
 
 from bench import __main__ as command
-from bench import compare, coverage, layers, plots, report, run, shapes
+from bench import compare, coverage, layers, merge, plots, report, run, sets, shapes, tables
 from bench.shapes import Layer
 from pycnn.limits import Limits
 from pycnn.timing import Failure, Record, Timing, Workload
-from pycnn.timing.record import flops_per_image
+from pycnn.timing.networks import check_networks, flops_per_image
 from pycnn.timing.table import best_rival, rich_table, speedup
 
 ROOF = Limits(
@@ -70,23 +70,114 @@ def test_the_best_rival_answers_one_call_at_a_time(record):
 
 
 def test_the_table_of_networks_has_every_engine_ratio_share_and_failure(record):
-    head, _, one, eight, *rest = report.networks(record).splitlines()
+    lines = tables.networks(record).splitlines()
+    assert lines[0] == "Batch 1:" and lines[6] == "Batch 8:"
     engines = ["torch NHWC", "OpenVINO", "OpenVINO throughput", "pycnn exact", "pycnn"]
-    assert cells(head)[1:-3] == engines
+    assert cells(lines[2])[1:-3] == cells(lines[8])[1:-3] == engines
     # 0.3 GFLOP in 10 ms is 30 % of 100 GFLOP/s; eight images in 100 ms are 24 %
-    assert cells(one)[1:] == ["30.0", "20.0", "8", "-", "10.0", "2.00× OpenVINO", "30", "1.0e-07"]
-    assert cells(eight)[1:] == ["300", "-", "-", "150", "100", "3.00× torch NHWC", "24", "1.0e-07"]
-    assert rest[-1] == "- resnet18, batch 8: OpenVINO: RuntimeError: no"
+    assert cells(lines[4]) == [
+        "resnet18", "30.0", "20.0", "8.00", "-", "10.0", "2.00× OpenVINO", "30", "1.0e-07"
+    ]  # fmt: skip
+    assert cells(lines[10]) == [
+        "resnet18", "300", "-", "-", "150", "100", "3.00× torch NHWC", "24", "1.0e-07"
+    ]  # fmt: skip
+    assert lines[12].startswith(
+        "Geometric mean against the best: 2.00× at batch 1 (1 network), 3.00×"
+    )
+    assert lines[-1] == "- resnet18, batch 8: OpenVINO: RuntimeError: no"
+
+
+def test_the_mean_is_geometric_over_each_batch_size_and_names_what_is_below(record):
+    sized = Workload("unet", 1, (64, 64))
+    level = (timing(sized, "OpenVINO", 0.01), timing(sized, "pycnn", 0.02))
+    alone = timing(Workload("vgg16", 1), "pycnn", 1.0)
+    more = replace(record, timings=(*record.timings, *level, alone))
+    assert tables.means(more, "pycnn") == (
+        "Geometric mean against the best: 1.00× at batch 1 (2 networks), 3.00× at batch 8 (1 network). "
+        "Below 1.1×: 1 of 3: unet 1 at 64² (0.500×)."
+    )
+    assert tables.means(record, "pycnn").endswith("Below 1.1×: 0 of 2.")
+    assert tables.means(record, "pycnn", 2.5).endswith("Below 2.5×: 1 of 2: resnet18 1 (2.000×).")
+    assert tables.means(record, "pycnn bf16") == ""
+    bf16 = (timing(ONE, "torch bf16", 0.03), timing(ONE, "pycnn bf16", 0.02))
+    both = replace(record, timings=(*record.timings, *bf16))
+    assert "1.50× at batch 1 (1 network). Below" in tables.bf16(both)
+    assert tables.means(both, "pycnn").startswith("Geometric mean against the best: 2.00×")
+
+
+def test_the_readme_has_a_line_a_network_and_names_the_best_other_engine(record):
+    small = timing(Workload("small_cnn", 1), "pycnn", 1e-3)
+    more = replace(record, timings=(*record.timings, small))
+    lines = tables.summary(more).splitlines()
+    assert cells(lines[4]) == [
+        "resnet18", "20.0 OpenVINO", "10.0", "2.00×", "300 torch NHWC", "100", "3.00×"
+    ]  # fmt: skip
+    assert cells(lines[5]) == ["small_cnn", "-", "1.00", "-", "-", "-", "-"]
 
 
 def test_the_other_tables(record):
-    setup = [cells(line) for line in report.setup(record).splitlines()]
-    assert setup[3] == ["resnet18 1", "OpenVINO", "2.50", "built for one", "0"]
-    assert setup[5] == ["resnet18 1", "pycnn", "0.00", "5", "100"]
-    assert "| L2, GB/s read / read + written | 80 / 60 |" in report.machine(record)
-    assert "OpenVINO throughput" not in report.summary(record)
-    (layer,) = [cells(line) for line in report.layers(record).splitlines()[2:]]
+    head, _, one, eight = [cells(line) for line in tables.setup(record).splitlines()]
+    assert head[1:] == [
+        "setup s: OpenVINO", "setup s: pycnn", "peak MiB: OpenVINO", "peak MiB: pycnn", "second shape ms: pycnn"
+    ]  # fmt: skip
+    assert one == ["resnet18 1", "2.50", "0.00", "0", "100", "5.00"]
+    assert eight == ["resnet18 8", "-", "0.00", "-", "0", "-"]
+    assert "| L2, GB/s read / read + written | 80 / 60 |" in tables.machine(record)
+    (layer,) = [cells(line) for line in tables.layers(record).splitlines()[2:]]
     assert layer[-5:] == ["2000.0", "50", "50", "multiply", "1.0e-07"]
+
+
+def test_networks_outside_the_set_are_apart_and_keep_the_other_sections(record):
+    away = Workload("resnet50", 1, (200, 320))
+    assert sets.is_outside(away) and not sets.is_outside(Workload("resnet50", 1))
+    found = (timing(away, "OpenVINO", 0.02), timing(away, "pycnn", 0.025))
+    alone = replace(record, timings=found, failures=(), layers=(), flops={away.network: 10**8})
+    names = ("summary", "machine", "networks", "outside", "bf16", "setup", "layers")
+    text = "".join(f"<!-- bench:{name} -->\nold {name}\n<!-- /bench -->\n" for name in names)
+    new = report.regenerate(text, alone)
+    assert re.findall(r"old (\w+)", new) == [name for name in names if name != "outside"]
+    # 0.1 GFLOP in 25 ms are 4 % of 100 GFLOP/s
+    assert "| resnet50 at 200×320 | 20.0 | 25.0 | 0.80× OpenVINO | 4 | 1.0e-07 |" in new
+    assert "Below 1×: 1 of 1: resnet50 1 at 200×320 (0.800×)." in new
+    both = merge.merge([replace(record, layers=()), alone])
+    new = report.regenerate(text, both)
+    assert re.findall(r"old (\w+)", new) == ["bf16", "layers"]
+    assert new.count("200×320") == 2  # its row, and the sentence below it
+    assert "3.00× at batch 8 (1 network). Below 1.1×: 0 of 2." in new
+
+
+def test_records_of_one_machine_are_merged_and_no_others(record):
+    bf16 = replace(
+        record, date="2026-01-03T00:00:00+00:00", timings=(timing(ONE, "pycnn bf16", 0.004),),
+        failures=(), layers=(), flops={"vgg16": 1}, limits=replace(ROOF, fma_flops=110e9, l2_bytes_s=1.0),
+    )  # fmt: skip
+    both = merge.merge([record, bf16])
+    assert both.timings == record.timings + bf16.timings and both.layers == record.layers
+    assert both.failures == record.failures and both.date == bf16.date
+    assert both.flops == {"resnet18": 3 * 10**8, "vgg16": 1}
+    assert (both.limits.fma_flops, both.limits.l2_bytes_s) == (110e9, ROOF.l2_bytes_s)
+    assert merge.merge([record]) == record
+    for other, sentence in (
+        (record, "8 figures are in two records, such as resnet18, batch 1, torch NHWC"),
+        (replace(bf16, layers=(ROW,)), "1 figures .* resnet18, batch 1, layer conv1"),
+        (replace(bf16, cpu="Another"), "the records' cpu differ: A processor and Another"),
+        (replace(bf16, threads=1), "the records' threads differ: 2 and 1"),
+        (replace(bf16, versions={}), "the records' versions differ: "),
+    ):
+        with pytest.raises(ValueError, match=f"^merge: {sentence}"):
+            merge.merge([record, other])
+
+
+def test_the_sets_are_of_networks_that_take_their_images():
+    main, outside = (sets.chosen([], name) for name in ("main", "outside"))
+    assert sets.chosen([], None) == main and sets.chosen(["resnet18:8"], None) == [EIGHT]
+    assert len(set(main)) == 28 and {w.batch for w in main} == {1, 8}
+    assert sorted({w.model for w in main}) == sorted(shapes.NETWORKS)
+    assert len(set(outside)) == 15 and {w.batch for w in outside} == {1}
+    assert not {w.network for w in main} & {w.network for w in outside}
+    check_networks([*main, *outside])
+    with pytest.raises(ValueError, match="give workloads or --set outside, not both"):
+        sets.chosen(["resnet18"], "outside")
 
 
 def test_a_layer_is_held_against_the_binding_limit():
@@ -101,7 +192,7 @@ def test_a_layer_is_held_against_the_binding_limit():
 def test_sections_are_regenerated_in_place_and_only_they(record, tmp_path):
     text = "before\n<!-- bench:networks -->\nold\n<!-- /bench -->\nbetween\n<!-- bench:layers -->\n<!-- /bench -->\n"
     once = report.regenerate(text, record)
-    assert once.startswith("before\n<!-- bench:networks -->\n| network, batch |")
+    assert once.startswith("before\n<!-- bench:networks -->\nBatch 1:\n\n| network |")
     assert "\n<!-- /bench -->\nbetween\n<!-- bench:layers -->\n| network, batch | layer |" in once
     assert "old" not in once
     assert report.regenerate(once, record) == once
@@ -120,15 +211,19 @@ def test_sections_are_regenerated_in_place_and_only_they(record, tmp_path):
 
 def test_the_documents_have_the_sections():
     found = [re.findall(r"<!-- bench:(\w+) -->", p.read_text()) for p in report.DOCUMENTS]
-    assert found == [["summary"], ["machine", "networks", "bf16", "setup", "layers"]]
+    assert found == [["summary"], ["machine", "networks", "outside", "bf16", "setup", "layers"]]
 
 
 def test_pictures_are_drawn_for_what_the_record_has(record, tmp_path):
-    drawn = plots.draw(record, tmp_path / "new")
+    nothing = replace(record, layers=(), timings=())
+    drawn = plots.draw(record, nothing, tmp_path / "new")
     assert [p.name for p in drawn] == ["networks.png", "roofline.png"]
     assert all(p.read_bytes().startswith(b"\x89PNG\r\n\x1a\n") for p in drawn)
-    assert all(p.read_bytes()[:5] == b"<?xml" for p in plots.draw(record, tmp_path, "svg"))
-    assert plots.draw(replace(record, layers=(), timings=()), tmp_path) == []
+    away = replace(record, layers=())
+    drawn = plots.draw(nothing, away, tmp_path, "svg")
+    assert [p.name for p in drawn] == ["outside.svg"] and drawn[0].read_bytes()[:5] == b"<?xml"
+    alone = replace(away, timings=record.timings[:3])
+    assert plots.draw(nothing, alone, tmp_path) == []  # nothing of ours to hold them against
 
 
 def test_compare_flags_what_changed_by_more_than_the_factor(record):
@@ -165,12 +260,23 @@ def test_the_commands_exit_status_and_sentences(record, tmp_path, capsys, monkey
     document.write_text("<!-- bench:summary -->\n<!-- /bench -->\n")
     monkeypatch.setattr(report.write_documents, "__defaults__", ((document,),))
     assert command.main(["report", str(old), "--plots", str(tmp_path / "plots")]) == 0
-    assert "| resnet18 1 |" in document.read_text()
+    assert "| resnet18 | 20.0 OpenVINO |" in document.read_text()
+    bf16 = replace(record, timings=(timing(ONE, "pycnn bf16", 0.004),), layers=(), failures=())
+    bf16.save(new)
+    document.write_text("<!-- bench:bf16 -->\n<!-- /bench -->\n")
+    assert command.main(["report", str(old), str(new)]) == 0
+    assert "| resnet18 | 4.00 |  | 2.50× |" in document.read_text()
     monkeypatch.setattr(run, "RESULTS", tmp_path / "results")
     capsys.readouterr()
     for arguments in (
         ["report", str(tmp_path / "none.json")],
+        ["report", str(old), str(old)],
         ["run", "resnet19"],
+        ["run", "lenet_like:1:28x"],
+        ["run", "lenet_like", "--set", "outside"],
+        ["run", "torchvision/resnet19"],
+        ["never_slower", "small_cnn", "resnet19"],
+        ["calls", "small_cnn", "lenet_like:1:40"],
         ["run", "lenet_like", "--engines", "tvm"],
         ["layers", "resnet19"],
         ["run", "lenet_like", "--layers", "resnet19"],
@@ -190,7 +296,7 @@ def test_layers_are_measured_and_exact(tmp_path, monkeypatch, capsys):
     assert [row["name"] for row in found.layers] == [layer.name for layer in rows]
     assert all(0 < row["error"] < 1e-5 and 0 < row["min_s"] <= row["p20_s"] for row in found.layers)
     total = sum(row["flops"] * row["times"] for row in found.layers)
-    assert total == flops_per_image("lenet_like")
+    assert total == flops_per_image(Workload("lenet_like", 1))
     assert "| lenet_like 1 | features.0 |" in capsys.readouterr().out
 
 
@@ -207,6 +313,12 @@ def test_run_writes_a_record_and_says_a_disturbed_machine(record, tmp_path, monk
     assert command.main(arguments) == 0
     assert asked["workloads"] == [EIGHT] and asked["settings"].engines == ["pycnn"]
     assert asked["path"] == path
+    monkeypatch.setattr(run, "RESULTS", tmp_path)
+    monkeypatch.setattr(command, "check_names", lambda *_: None)
+    monkeypatch.setattr(run, "run_layers", lambda names, *_: pytest.fail(f"asked for {names}"))
+    assert command.main(["run", "--set", "outside", "--engines", "pycnn"]) == 0
+    assert asked["workloads"] == sets.chosen([], "outside")
+    assert asked["path"].name.endswith("-outside.json")
     busy = replace(record.timings[0], stalls=50)
     monkeypatch.setattr(
         command, "measure_shown", lambda *_: replace(record, timings=(busy, *record.timings[1:]))
@@ -223,6 +335,9 @@ def test_the_default_file_is_named_after_processor_and_day(tmp_path, monkeypatch
     monkeypatch.setattr(run, "RESULTS", tmp_path / "cpu")
     path = run.default_path()
     assert path.parent.is_dir() and re.fullmatch(r"[a-z0-9-]+-\d{4}-\d\d-\d\d\.json", path.name)
+    path.touch()
+    assert run.default_path("main").name == f"{path.stem}-2.json"  # a record is never written over
+    assert run.default_path("outside").name == f"{path.stem}-outside.json"
 
 
 def test_coverage_tells_what_fell_back_and_what_failed(tmp_path, capsys):
@@ -237,7 +352,7 @@ def test_coverage_tells_what_fell_back_and_what_failed(tmp_path, capsys):
     assert coverage.try_network(coverage.Network("torchvision", "alexnet"), most=30) is None
     text = coverage.write(found, 30, tmp_path / "coverage.md").read_text()
     assert "**3 networks: 2 agree" in text and "| `conv2d` | 1 | 8 |" in text
-    assert "failed: RuntimeError: Unknown model" in text
+    assert "failed: ValueError: unknown network 'no_such_network' of timm" in text
     assert command.main(["coverage", "resnet1?", "--processes", "1", "--most", "12"]) == 0
     assert capsys.readouterr().out.startswith("resnet18: ")
     assert command.main(["coverage", "no_such_network"]) == 1

@@ -11,8 +11,7 @@ from pycnn import cli
 from pycnn.cli.bench import spread
 from pycnn.models import plain_torch
 from pycnn.timing import TORCH_ENGINES, Failure, Record, Workload
-from pycnn.timing.record import flops_per_image
-from pycnn.timing.worker import network_and_input
+from pycnn.timing.networks import flops_per_image, network_and_input
 
 
 def run(*arguments):
@@ -77,6 +76,16 @@ def test_an_interrupt_is_status_130_and_leaves_a_whole_file(lenet, monkeypatch, 
     "arguments, sentence",
     [
         (["resnet19"], "unknown model 'resnet19'"),
+        (["timm/resnet19"], "unknown network 'resnet19' of timm: did you mean 'resnet18'"),
+        (["keras/resnet50"], "unknown library 'keras': one of torchvision, timm"),
+        (
+            ["resnet18", "--size", "0x32"],
+            "--size '0x32': the size must be a positive integer or HEIGHTxWIDTH",
+        ),
+        (
+            ["lenet_like", "--size", "40"],
+            "lenet_like at 40²: the network does not take images of that size",
+        ),
         (["resnet18", "--engines", "tvm"], "unknown engine 'tvm': one of all, torch-nchw"),
         (["resnet18", "--save", "/nowhere/x.json"], "/nowhere"),
     ],
@@ -107,4 +116,12 @@ def test_a_network_that_takes_more_than_an_image_is_timed_and_counted():
     assert x.shape == (1, 3, 32, 32)
     with torch.no_grad(), plain_torch():
         assert net(x).shape == x.shape
-    assert flops_per_image("diffusion_unet") > 1e9
+    assert flops_per_image(Workload("diffusion_unet", 1)) > 1e9
+
+
+def test_the_size_is_for_every_model(lenet, monkeypatch):
+    asked = []
+    record = Record.load(lenet[1])
+    monkeypatch.setattr(cli.bench, "measure_shown", lambda w, *_: asked.extend(w) or record)
+    assert run("unet", "resnet18", "--batch", "1", "2", "--size", "64x96").exit_code == 0
+    assert asked == [Workload(name, n, (64, 96)) for name in ("unet", "resnet18") for n in (1, 2)]

@@ -1,19 +1,7 @@
-"""`torchvision` as a test reference beside a CPU-only torch: its wheel's compiled ops do not load there.
+"""torchvision's and timm's models as references; `pycnn.timing.libraries` says how they are imported."""
 
-Its import only asks that two operators exist; they are declared (never called) before it. The models are plain Python.
-"""
+from pycnn.timing.libraries import load_timm, load_torchvision
 
-import torch
-
-LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
-for schema in (
-    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-):
-    if not hasattr(torch.ops.torchvision, schema.partition("(")[0]):
-        LIBRARY.define(schema)
-
-import timm  # noqa: E402  # it imports torchvision
-import torchvision.models as models  # noqa: E402
+models, timm = load_torchvision(), load_timm()
 
 __all__ = ["models", "timm"]

@@ -14,6 +14,7 @@ from typer.core import TyperCommand
 from pycnn import _C
 from pycnn.cli.app import Json, command
 from pycnn.timing import TORCH_ENGINES, Workload, find_engines
+from pycnn.timing.results import parse_size
 from pycnn.timing.show import Settings, measure_shown
 from pycnn.timing.table import rich_table
 
@@ -44,8 +45,19 @@ def spread(args: list[str]) -> list[str]:
 
 @command("bench", cls=_ManyValues)
 def bench_command(
-    names: Annotated[list[str], typer.Argument(help="Models of `pycnn list`.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            help="Models of `pycnn list`, or torchvision/NAME, timm/NAME of those libraries."
+        ),
+    ],
     batch: Annotated[list[int] | None, typer.Option(min=1, help="Batch sizes; default 1.")] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="Of images, 256 or 200x320 (HxW); default: each model's own."
+        ),
+    ] = None,
     engines: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,7 +79,8 @@ def bench_command(
 
     Exit status 1 if an engine could not run. A machine that was busy meanwhile is said on stderr: run it again.
 
-    Examples: [bold]pycnn bench resnet50 --batch 1 8[/], [bold]pycnn bench resnet18 --engines all --json[/]
+    Examples: [bold]pycnn bench resnet50 --batch 1 8[/], [bold]pycnn bench unet --size 200x320[/],
+    [bold]pycnn bench torchvision/regnet_y_400mf --engines all --json[/]
     """
     settings = Settings(
         find_engines(engines) if engines else TORCH_ENGINES,
@@ -75,7 +88,8 @@ def bench_command(
         rounds,
         seconds,
     )
-    wanted = [Workload(name, size) for name in names for size in batch or [1]]
+    image = None if size is None else parse_size(size, f"--size {size!r}")
+    wanted = [Workload(name, n, image) for name in names for n in batch or [1]]
     record = measure_shown(wanted, settings, save)
     if as_json:
         print(json.dumps(record.to_dict(), indent=2))

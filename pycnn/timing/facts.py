@@ -9,7 +9,16 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-PACKAGES = ("torch", "onnxruntime", "openvino", "onnx", "onnxscript", "numpy")
+PACKAGES = (
+    "torch",
+    "onnxruntime",
+    "openvino",
+    "onnx",
+    "onnxscript",
+    "numpy",
+    "torchvision",
+    "timm",
+)
 
 
 def versions() -> dict[str, str]:

@@ -9,16 +9,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch.utils.flop_counter import FlopCounterMode
-
 from pycnn._version import __version__
 from pycnn.files import write_text
 from pycnn.limits import Limits, limits, remeasure
-from pycnn.models import create_model, plain_torch
 from pycnn.processor import cpu_name
-from pycnn.registry import find_model
 from pycnn.timing.facts import versions
+from pycnn.timing.networks import flops_per_image
 from pycnn.timing.results import Failure, Timing, Workload
 from pycnn.timing.rounds import Listener, check_names, compare
 
@@ -37,7 +33,7 @@ class Record:
         date: UTC, ISO 8601. cpu, versions, limits: the machine and what ran on it. threads: of every engine.
         rounds, seconds: turns of each engine and their length.
         timings, failures: what was found.
-        flops: model name to operations of one image, a multiply-add being two.
+        flops: network and image size (`Workload.network`) to operations of one image, a multiply-add being two.
         layers: rows of `python -m bench layers`, empty elsewhere.
     """
 
@@ -112,19 +108,6 @@ class Record:
             raise ValueError(f"{path}: {error}") from None
 
 
-def flops_per_image(model: str) -> int:
-    """Operations of one image through the network, a multiply-add being two; nothing is computed."""
-    variant = find_model(model)
-    with torch.device("meta"):
-        net = create_model(model).eval()
-        x = torch.empty(1, *variant.input_size)
-    with torch.inference_mode(False), torch.no_grad(), plain_torch():
-        counter = FlopCounterMode(display=False)
-        with counter:
-            net(x, *variant.family.extra_inputs)
-    return int(counter.get_total_flops())
-
-
 def measure(
     workloads: Sequence[Workload],
     *,
@@ -142,7 +125,7 @@ def measure(
         The others: see `compare`.
 
     Raises:
-        ValueError: an unknown model or engine. OSError: `path` cannot be written; said before anything is timed.
+        ValueError: see `check_names`. OSError: `path` cannot be written; said before anything is timed.
     """
     check_names(workloads, engines)
     record = Record.begin(threads, rounds, seconds)
@@ -152,12 +135,11 @@ def measure(
     failures: list[Failure] = []
 
     def keep(best: Limits) -> Record:
-        names = sorted({t.workload.model for t in timings})
         return replace(
             record,
             timings=tuple(timings),
             failures=tuple(failures),
-            flops={name: flops_per_image(name) for name in names},
+            flops={t.workload.network: flops_per_image(t.workload) for t in timings},
             limits=best,
         )
 

@@ -9,35 +9,76 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Workload:
-    """One network of the zoo, newly initialised with seed 0, on images of `size` pixels each way; None: its own."""
+    """One network, newly initialised with seed 0, on images of `size` (h, w); None: its own.
+
+    `model` is a name of the zoo, or `torchvision/NAME` or `timm/NAME` of a network of those libraries.
+    """
 
     model: str
     batch: int
-    size: int | None = None
+    size: tuple[int, int] | None = None
 
     @classmethod
     def parse(cls, text: str) -> Workload:
-        """`NAME`, `NAME:BATCH` or `NAME:BATCH:SIZE`.
+        """`NAME`, `NAME:BATCH` or `NAME:BATCH:SIZE`, the size as `parse_size` takes it.
 
         Raises:
-            ValueError: the batch or the size is not a positive integer, or there is more.
+            ValueError: the batch is not a positive integer, the size is none, or there is more.
         """
+        where = f"workload {text!r}"
         name, *numbers = text.split(":")
-        for what, number in zip(("batch", "size", "rest"), numbers, strict=False):
-            if what == "rest" or not (number.isdecimal() and int(number) > 0):
-                raise ValueError(f"workload {text!r}: the {what} must be a positive integer")
-        return cls(name, *(map(int, numbers or ["1"])))
+        if len(numbers) > 2:
+            raise ValueError(f"{where}: there is more than NETWORK:BATCH:SIZE")
+        if numbers and not _positive(numbers[0]):
+            raise ValueError(f"{where}: the batch must be a positive integer")
+        size = parse_size(numbers[1], where) if len(numbers) > 1 else None
+        return cls(name, int(numbers[0]) if numbers else 1, size)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Workload:
+        """The way back from `dataclasses.asdict`, through JSON too."""
+        size = data.get("size")
+        return cls(data["model"], data["batch"], None if size is None else (size[0], size[1]))
+
+    @property
+    def network(self) -> str:
+        """The network and, where it is not its own, the image size."""
+        return self.model + self._at
 
     @property
     def label(self) -> str:
         """For a table."""
-        return f"{self.model} {self.batch}" + ("" if self.size is None else f" at {self.size}²")
+        return f"{self.model} {self.batch}{self._at}"
+
+    @property
+    def _at(self) -> str:
+        if self.size is None:
+            return ""
+        h, w = self.size
+        return f" at {h}²" if h == w else f" at {h}×{w}"
 
     @property
     def title(self) -> str:
         """For a sentence."""
-        size = "" if self.size is None else f", {self.size}×{self.size}"
+        size = "" if self.size is None else f", {self.size[0]}×{self.size[1]}"
         return f"{self.model}, batch {self.batch}{size}"
+
+
+def parse_size(text: str, where: str) -> tuple[int, int]:
+    """(h, w) of `SIZE`, pixels each way, or of `HEIGHTxWIDTH`; `where` begins the sentence of an error.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    h, x, w = text.partition("x")
+    w = w if x else h
+    if not (_positive(h) and _positive(w)):
+        raise ValueError(f"{where}: the size must be a positive integer or HEIGHTxWIDTH")
+    return int(h), int(w)
+
+
+def _positive(text: str) -> bool:
+    return text.isdecimal() and int(text) > 0
 
 
 @dataclass(frozen=True)
@@ -80,7 +121,7 @@ class Timing:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Timing:
         """The way back from `dataclasses.asdict`."""
-        return cls(**{**data, "workload": Workload(**data["workload"])})
+        return cls(**{**data, "workload": Workload.from_dict(data["workload"])})
 
 
 @dataclass(frozen=True)
@@ -94,4 +135,4 @@ class Failure:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Failure:
         """The way back from `dataclasses.asdict`."""
-        return cls(**{**data, "workload": Workload(**data["workload"])})
+        return cls(**{**data, "workload": Workload.from_dict(data["workload"])})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import statistics
 import tempfile
 import time
@@ -18,11 +17,10 @@ from torch.utils._pytree import tree_leaves
 
 from pycnn import _C
 from pycnn.models import plain_torch
-from pycnn.registry import find_model
 from pycnn.timing.engines import ENGINES, TORCH_ENGINES
+from pycnn.timing.networks import check_networks, network_and_input
 from pycnn.timing.process import EngineError, Worker
 from pycnn.timing.results import Failure, Timing, Workload
-from pycnn.timing.worker import network_and_input
 
 PAUSE = 0.05  # seconds between turns: OpenMP's workers spin 5-10 ms after a call
 
@@ -71,7 +69,7 @@ def compare(
         One `Timing` per workload and engine, in that order, less the failures which the listener took.
 
     Raises:
-        ValueError: an unknown model or engine.
+        ValueError: see `check_names`.
         RuntimeError: a worker failed or died, and nobody listens to failures; the message says which and why.
     """
     check_names(workloads, engines)
@@ -89,13 +87,12 @@ def check_names(workloads: Sequence[Workload], engines: Sequence[str]) -> None:
     """Before any work.
 
     Raises:
-        ValueError: an unknown model or engine.
+        ValueError: an unknown network or engine, or a size the network does not take.
     """
-    for workload in workloads:
-        find_model(workload.model)
     for name in engines:
         if name not in ENGINES:
             raise ValueError(f"unknown engine {name!r}: one of {', '.join(ENGINES)}")
+    check_networks(workloads)
 
 
 @dataclass(frozen=True)
@@ -179,7 +176,7 @@ def _expected(workload: Workload) -> Iterator[Path]:
     with torch.random.fork_rng(devices=[]):
         net, x = network_and_input(workload)
     with torch.inference_mode(), plain_torch():
-        leaves = tree_leaves(copy.deepcopy(net).double()(x.double()))
+        leaves = tree_leaves(net.double()(x.double()))
     with tempfile.TemporaryDirectory(prefix="pycnn-timing-") as folder:
         path = Path(folder) / "expected.pt"
         torch.save([leaf for leaf in leaves if isinstance(leaf, Tensor)], path)

@@ -30,7 +30,7 @@ def measure_shown(
     """`measure`, saying what is built and how many turns are left; failures are said at once.
 
     Raises:
-        ValueError: an unknown model or engine. OSError: `path` cannot be written. Both before anything is timed.
+        ValueError: see `check_names`. OSError: `path` cannot be written. Both before anything is timed.
     """
     check_names(workloads, settings.engines)
     columns = (TextColumn("{task.description:60}"), BarColumn(), TimeElapsedColumn())

@@ -9,38 +9,15 @@ import time
 from typing import IO, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pycnn.models import create_model, plain_torch
-from pycnn.registry import find_model
+from pycnn.models import plain_torch
 from pycnn.timing.engines import Engine
 from pycnn.timing.facts import Load, peak_bytes
+from pycnn.timing.networks import network_and_input
 from pycnn.timing.results import Workload
 
 WARM_UP_S = 0.1
-
-
-class ImageOnly(nn.Module):
-    """A network that takes more than an image, with the rest given."""
-
-    def __init__(self, net: nn.Module, rest: tuple[Any, ...]) -> None:
-        super().__init__()
-        self.net, self.rest = net, rest
-
-    def forward(self, x: Tensor) -> Any:
-        return self.net(x, *self.rest)
-
-
-def network_and_input(workload: Workload) -> tuple[nn.Module, Tensor]:
-    """The workload's network in eval and its input, the same in every process."""
-    torch.manual_seed(0)
-    variant = find_model(workload.model)
-    net = create_model(workload.model).eval()
-    if variant.family.extra_inputs:
-        net = ImageOnly(net, variant.family.extra_inputs).eval()
-    c, *own = variant.input_size
-    size = own if workload.size is None else [workload.size] * 2
-    return net, torch.randn(workload.batch, c, *size)
 
 
 def worst_error(found: list[Tensor], expected: list[Tensor]) -> float:
@@ -105,7 +82,8 @@ class Service:
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         if request["do"] == "build":
-            self.run = Run(self.engine, Workload(**request["workload"]), self.threads)
+            workload = Workload.from_dict(request["workload"])
+            self.run = Run(self.engine, workload, self.threads)
             expected = torch.load(request["expected"], weights_only=True)
             return {
                 "error": worst_error(self.run.tensors, expected),
