@@ -30,7 +30,7 @@ def _run(options: argparse.Namespace) -> int:
     workloads = sets.chosen(options.workloads, options.set)
     layers = options.layers
     if layers is None:
-        layers = () if options.set == "outside" else run.LAYERS
+        layers = run.LAYERS if "pycnn" in engines and options.set != "outside" else ()
     run.read_shapes(layers)  # a wrong name is said now, not after the networks
     check_names(workloads, engines)
     path = options.json or run.default_path(options.set)
@@ -162,7 +162,7 @@ def _parser() -> argparse.ArgumentParser:
         "--layers",
         nargs="*",
         metavar="NETWORK",
-        help=f"default: {' '.join(run.LAYERS)}; none of --set outside",
+        help=f"default: {' '.join(run.LAYERS)}; none without pycnn in fp32, or of --set outside",
     )
     p.add_argument("--layer-batch", nargs="+", type=int, default=[1], metavar="N")
     p.add_argument("--threads", type=int, default=cores)

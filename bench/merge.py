@@ -12,20 +12,18 @@ from pycnn.timing import Record
 
 
 def merge(records: Sequence[Record]) -> Record:
-    """All that they have, in their order; the limits the better of all, the date the last.
+    """All that one or more have, in their order; the limits are the better of all, the date is the last.
 
     Raises:
-        ValueError: there is none; they are of different machines, threads or versions; two have the same figure, of
-            which only one run can stand beside the others'.
+        ValueError: they are of different processors, threads or versions; or two have the same figure, and only one of
+            them can stand beside the others'.
     """
-    if not records:
-        raise ValueError("merge: no record")
     first = records[0]
     for other in records[1:]:
-        for what in ("cpu", "threads", "versions"):
-            a, b = getattr(first, what), getattr(other, what)
-            if a != b:
-                raise ValueError(f"merge: the records' {what} differ: {a} and {b}")
+        a, b = _conditions(first), _conditions(other)
+        differing = [f"{k} {a.get(k)} and {b.get(k)}" for k in {**a, **b} if a.get(k) != b.get(k)]
+        if differing:
+            raise ValueError(f"merge: records under different conditions: {', '.join(differing)}")
     timings = tuple(t for r in records for t in r.timings)
     layers = tuple(row for r in records for row in r.layers)
     figures = [f"{t.workload.title}, {t.engine}" for t in timings]
@@ -44,3 +42,7 @@ def merge(records: Sequence[Record]) -> Record:
         flops={name: n for r in records for name, n in r.flops.items()},
         layers=layers,
     )
+
+
+def _conditions(record: Record) -> dict[str, object]:
+    return {"processor": record.cpu, "threads": record.threads, **record.versions}

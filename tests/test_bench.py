@@ -160,9 +160,14 @@ def test_records_of_one_machine_are_merged_and_no_others(record):
     for other, sentence in (
         (record, "8 figures are in two records, such as resnet18, batch 1, torch NHWC"),
         (replace(bf16, layers=(ROW,)), "1 figures .* resnet18, batch 1, layer conv1"),
-        (replace(bf16, cpu="Another"), "the records' cpu differ: A processor and Another"),
-        (replace(bf16, threads=1), "the records' threads differ: 2 and 1"),
-        (replace(bf16, versions={}), "the records' versions differ: "),
+        (
+            replace(bf16, cpu="Another", threads=1),
+            "records under different conditions: processor A processor and Another, threads 2 and 1$",
+        ),
+        (
+            replace(bf16, versions={"pycnn": "0.1", "timm": "1"}),
+            ".*: torch 2.13 and None, timm None and 1$",
+        ),
     ):
         with pytest.raises(ValueError, match=f"^merge: {sentence}"):
             merge.merge([record, other])
@@ -319,6 +324,7 @@ def test_run_writes_a_record_and_says_a_disturbed_machine(record, tmp_path, monk
     assert command.main(["run", "--set", "outside", "--engines", "pycnn"]) == 0
     assert asked["workloads"] == sets.chosen([], "outside")
     assert asked["path"].name.endswith("-outside.json")
+    assert command.main(["run", "--engines", "pycnn-bf16"]) == 0  # its layers are of fp32
     busy = replace(record.timings[0], stalls=50)
     monkeypatch.setattr(
         command, "measure_shown", lambda *_: replace(record, timings=(busy, *record.timings[1:]))
