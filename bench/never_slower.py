@@ -135,7 +135,7 @@ def _torch_call(node: Node, shapes: Shapes, tensors: TensorTable) -> Call:
     act = op.act
 
     def finish(y: Tensor, inputs: Sequence[Tensor]) -> Tensor:
-        if len(inputs) > 1:
+        if op.has_residual:
             y = y.add_(inputs[1])
         return y.relu_() if act.kind == "relu" else apply_act(y, act.kind, act.param)
 
@@ -147,7 +147,9 @@ def _torch_call(node: Node, shapes: Shapes, tensors: TensorTable) -> Call:
     stride, dilation, groups = op.stride, op.dilation, op.groups
 
     def convolve(inputs: Sequence[Tensor]) -> Tensor:
-        x = inputs[0] if even else F.pad(inputs[0], padding)
+        x = inputs[0] if op.prologue is None else run_op(op.prologue, inputs[:1], tensors)
+        x = x * inputs[-1] if op.has_gate else x
+        x = x if even else F.pad(x, padding)
         return finish(F.conv2d(x, weight, bias, stride, pads, dilation, groups), inputs)
 
     return convolve

@@ -84,7 +84,7 @@ def test_an_interrupt_is_status_130_and_leaves_a_whole_file(lenet, monkeypatch, 
         ),
         (
             ["lenet_like", "--size", "40"],
-            "lenet_like at 40²: the network does not take images of that size",
+            "lenet_like does not run on images of 1×40×40",
         ),
         (["resnet18", "--engines", "tvm"], "unknown engine 'tvm': one of all, torch-nchw"),
         (["resnet18", "--save", "/nowhere/x.json"], "/nowhere"),

@@ -2,9 +2,16 @@
 
 from dataclasses import replace
 
+import pytest
+import torch
+
 import bench.__main__ as command
+import pycnn
 from bench import never_slower
+from pycnn.inspection import compiled_for
+from pycnn.ir import Conv2d, Linear, resolve, run_op
 from pycnn.timing import Workload
+from pycnn.timing.networks import network_and_input
 
 
 def test_every_layer_is_held_against_torch(capsys, monkeypatch):
@@ -17,3 +24,26 @@ def test_every_layer_is_held_against_torch(capsys, monkeypatch):
     monkeypatch.setattr(never_slower, "hold", lambda *_: [slow])
     assert command.main(["never_slower", "small_cnn"]) == 1
     assert "slower: small_cnn, " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "name, has", [("mobilenet_v3_small", "has_gate"), ("densenet121", "prologue")]
+)
+def test_torchs_call_computes_the_layer_with_all_that_is_fused(name, has):
+    net, x = network_and_input(Workload(name, 1, (64, 64)))
+    fast = pycnn.optimize(net)
+    with torch.inference_mode():
+        fast(x)
+        compiled, _ = compiled_for("test", fast, (x,), {})
+        program = compiled.program
+        shapes, tensors = program.at([x]).shapes, program.graph.tensors
+        fused = 0
+        for node in program.graph.nodes:
+            op = resolve(node.op, shapes)
+            if not isinstance(op, (Conv2d, Linear)):
+                continue
+            fused += isinstance(op, Conv2d) and getattr(op, has) not in (None, False)
+            inputs = [torch.randn(shapes[v]) for v in node.inputs]
+            found = never_slower._torch_call(node, shapes, tensors)(inputs)
+            torch.testing.assert_close(found, run_op(op, inputs, tensors), rtol=1e-4, atol=1e-4)
+        assert fused > 4

@@ -310,7 +310,7 @@ def test_names_and_sizes_are_checked_before_any_work(monkeypatch):
         ),
         ("keras/resnet50", "unknown library 'keras': one of torchvision, timm"),
         ("/resnet18", "unknown library ''"),
-        ("lenet_like:1:40", "lenet_like at 40²: the network does not take images of that size: "),
+        ("lenet_like:1:40", "lenet_like does not run on images of 1×40×40: "),
         ("torchvision/vit_b_16:1:200", ".*Wrong image height! Expected 224 but got 200!"),
     ):
         with pytest.raises(ValueError, match=f"^{sentence}"):

@@ -28,7 +28,7 @@ class ImageOnly(nn.Module):
 
 
 def check_networks(workloads: Sequence[Workload]) -> None:
-    """Before any work: every network exists and takes images of the size; shapes are computed, no values.
+    """Before any work: every network exists and runs on images of the size; shapes are computed, no values.
 
     Raises:
         ValueError: one does not.
@@ -40,14 +40,14 @@ def check_networks(workloads: Sequence[Workload]) -> None:
         else:
             libraries.check_name(library, name)
     for workload in workloads:
-        if workload.size is not None:
-            try:
-                flops_per_image(workload)
-            except Exception as error:  # a stranger's network says it in its own way
-                first = (str(error).strip() or type(error).__name__).splitlines()[0]
-                raise ValueError(
-                    f"{workload.network}: the network does not take images of that size: {first}"
-                ) from None
+        try:
+            flops_per_image(workload)
+        except Exception as error:  # a stranger's network says it in its own way
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            c, h, w = image_size(workload)
+            raise ValueError(
+                f"{workload.model} does not run on images of {c}×{h}×{w}: {first}"
+            ) from None
 
 
 def make_network(model: str) -> nn.Module:
