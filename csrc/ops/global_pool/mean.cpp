@@ -1,5 +1,5 @@
-// A block of channels at a time, over all pixels. Every channel has kChains sums over pixels i, i + kChains, ..., which
-// are joined pairwise: the additions overlap, and the order does not depend on the block or the worker.
+// Some vectors of channels at a time, over all pixels. Every channel has kChains sums over pixels i, i + kChains, ..., which
+// are joined pairwise: the additions overlap, and the order depends on neither the others nor the worker.
 #include "base/simd/element.h"
 #include "ops/global_pool/simd.h"
 
@@ -8,7 +8,6 @@ namespace {
 
 constexpr int kChains = 4;
 constexpr int kVectors = kLanes == 16 ? 4 : 2;  // kVectors * kChains sums of 32 or 16 registers
-constexpr int64_t kBlock = kVectors * kLanes;
 
 template <int NV, class Load>
 PYCNN_INLINE void mean(const GlobalPoolParams& p, const Element* x, Load&& get, Vec (&out)[NV]) {
@@ -33,34 +32,35 @@ PYCNN_INLINE void mean(const GlobalPoolParams& p, const Element* x, Load&& get, 
   for (int v = 0; v < NV; ++v) out[v] = ((sum[0][v] + sum[1][v]) + (sum[2][v] + sum[3][v])) / count;
 }
 
-// Channels 0 .. count <= kBlock of the image at x.
-void block(const GlobalPoolParams& p, const Element* x, int64_t count, Element* y) {
-  const auto whole = [](const Element* at) __attribute__((always_inline)) { return load(at); };
-  if (count == kBlock) {
-    Vec out[kVectors];
-    mean(p, x, whole, out);
+template <int NV>
+void whole(const GlobalPoolParams& p, const Element* x, Element* y) {
+  Vec out[NV];
+  mean(p, x, [](const Element* at) __attribute__((always_inline)) { return load(at); }, out);
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) store(y + v * kLanes, out[v]);
-    return;
-  }
-  Vec out[1];
+  for (int v = 0; v < NV; ++v) store(y + v * kLanes, out[v]);
+}
+
+// `count` channels of the image at x.
+void channels(const GlobalPoolParams& p, const Element* x, int64_t count, Element* y) {
   int64_t k = 0;
-  for (; k + kLanes <= count; k += kLanes) {
-    mean(p, x + k, whole, out);
-    store(y + k, out[0]);
-  }
+  for (; k + kVectors * kLanes <= count; k += kVectors * kLanes) whole<kVectors>(p, x + k, y + k);
+  for (; k + 2 * kLanes <= count; k += 2 * kLanes) whole<2>(p, x + k, y + k);
+  for (; k + kLanes <= count; k += kLanes) whole<1>(p, x + k, y + k);
   if (k == count) return;
+  Vec out[1];
   mean(p, x + k, [&](const Element* at) __attribute__((always_inline)) { return load_first(at, count - k); }, out);
   store_first(y + k, out[0], count - k);
 }
 
 void run(const GlobalPoolParams& p, const Ptrs& ptrs, Worker worker) {
-  const int64_t blocks = (p.c + kBlock - 1) / kBlock;
-  const Range mine = share(p.n * blocks, worker);
-  for (int64_t item = mine.begin; item < mine.end; ++item) {
-    const int64_t n = item / blocks, k = item % blocks * kBlock;
-    const int64_t count = p.c - k < kBlock ? p.c - k : kBlock;
-    block(p, ptrs.x + n * p.pixels() * p.ldx + k, count, ptrs.y + n * p.ldy + k);
+  const int64_t vectors = (p.c + kLanes - 1) / kLanes;
+  const Range mine = share(p.n * vectors, worker);
+  for (int64_t item = mine.begin; item < mine.end;) {
+    const int64_t n = item / vectors, first = item % vectors, left = mine.end - item;
+    const int64_t last = first + left < vectors ? first + left : vectors;
+    const int64_t k = first * kLanes, end = last * kLanes < p.c ? last * kLanes : p.c;
+    channels(p, ptrs.x + n * p.pixels() * p.ldx + k, end - k, ptrs.y + n * p.ldy + k);
+    item += last - first;
   }
 }
 
