@@ -66,6 +66,15 @@ def test_what_was_measured_here_comes_first(folder: Path):
     assert list(json.loads(Path(table.path or "").read_text())["processors"][HERE]) == ["a"]
 
 
+def test_a_table_knows_the_processors_of_both(folder: Path):
+    """Where nothing was measured no plan makes keys of its problems."""
+    measured(HERE, "a", "theirs", folder / file_name(HERE)).save()
+    table = tuned.shared_table()
+    assert table.knows(HERE) and not table.knows("another, avx2")
+    table.add("another, avx2", "a", {"mine": 1.0}, "another")
+    assert table.knows("another, avx2") and not Table().knows(HERE)
+
+
 def test_shipped_choices_are_taken_where_the_kernel_is_there(folder: Path):
     """Names of kernels that went, or do not take the problem, are left to the rule."""
     target = CpuTarget(table=tuned.shared_table())

@@ -26,6 +26,9 @@ class Source:
     def __str__(self) -> str:
         return self.name
 
+    def __hash__(self) -> int:  # a plan asks for thousands; those of one table differ in the index
+        return self.index
+
 
 Slot = tuple[dict[str, Any], str]  # (module._parameters | module._buffers | vars(module), key)
 
@@ -123,7 +126,14 @@ class TensorTable:
         return self.dtype if state or source in self._constants else tensor.dtype
 
     def shape(self, source: Source) -> tuple[int, ...]:
-        return tuple(self.meta(source).shape)
+        derived = source in self._derived
+        return tuple((self._twins[source.index] if derived else self._held(source)).shape)
+
+    def dtype_of(self, source: Source) -> torch.dtype:
+        """In which it is read."""
+        if source in self._derived:
+            return self._twins[source.index].dtype
+        return self._dtype_of(source, self._held(source))
 
     def meta(self, source: Source) -> torch.Tensor:
         """A tensor on the meta device like the live one, made once while its layout stays the same."""

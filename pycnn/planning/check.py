@@ -30,11 +30,10 @@ def check(
         same = low.size == high.size and placement.offsets[under] == placement.offsets[key]
         if not same or low.last != high.first:
             raise PlacementError(f"block {key} is not where block {under} ends")
-    last_step = max((b.last for b in blocks), default=-1)
-    alive: dict[int, list[Block]] = {step: [] for step in range(last_step + 1)}
+    alive: dict[int, list[Block]] = {}
     for b in blocks:
         for step in range(b.first, b.last + 1):
-            alive[step].append(b)
+            alive.setdefault(step, []).append(b)
     for step, group in alive.items():
         gone = {over[b.key] for b in group if b.key in over and b.first == step}
         left = [b for b in group if b.size and b.key not in gone]

@@ -105,10 +105,10 @@ class CpuTarget(Target):
     def operand(self, values: Tensor) -> Tensor:
         return values.to(self.dtype).clone(memory_format=torch.contiguous_format)
 
-    def build(self, draft: Draft) -> _C.Plan:
+    def build(self, draft: Draft, workspace: int) -> _C.Plan:
         plan = _C.Plan(
             draft.arena.total,
-            self.workspace(draft),
+            workspace,
             draft.workers,
             draft.inputs,
             draft.outputs,

@@ -156,7 +156,7 @@ class CudaTarget(Target):
     def operand(self, values: Tensor) -> Tensor:
         return values.to(self.device, self.dtype).clone(memory_format=torch.contiguous_format)
 
-    def build(self, draft: Draft) -> CudaPlan:
+    def build(self, draft: Draft, workspace: int) -> CudaPlan:
         numbers = [i for i, step in enumerate(draft.steps) if own_op.is_own(step.kernel)]
         plan = self.kernels.Plan(draft.arena.total, draft.inputs + len(numbers), draft.outputs)
         own: dict[int, OwnConvolution] = {}
@@ -178,7 +178,7 @@ class CudaTarget(Target):
             plan.add(op, kernel, params, made, slots[1], ones, slots[3], slots[4], NONE)
         # Weights were copied on one stream, calls may come on another.
         cuda_device.synchronize(self.device)
-        of = draft.inputs, self.workspace(draft), held, self.device, self.memory, self.clock
+        of = draft.inputs, workspace, held, self.device, self.memory, self.clock
         replay = None if self.recorder is None else Replay(self.recorder, self.graphs)
         return CudaPlan(plan, own, *of, replay)
 

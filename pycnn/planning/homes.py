@@ -28,7 +28,7 @@ from pycnn.planning.segments import Segment
 FLOAT = 4
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # frozen, it takes three times as long to make: a plan makes thousands
 class Rows:
     """Sizes of a value as rows."""
 
@@ -44,7 +44,9 @@ class Rows:
     @staticmethod
     def image(shape: Shape) -> int:
         """Rows of one entry of the first axis."""
-        return Rows.of((1, *shape[1:])).count if len(shape) > 1 else 1
+        if len(shape) == 4:
+            return shape[2] * shape[3]
+        return math.prod(shape[1:-1]) if len(shape) > 1 else 1
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class Homes:
         default_factory=dict
     )  # slice -> its first row of those of `alias`, its first float in each
     buffers: dict[int, int] = field(default_factory=dict)  # arena key -> floats
+    known: dict[int, Home] = field(default_factory=dict)  # a join reads those of all before it
 
     def root(self, value: int) -> int:
         while value in self.alias:
@@ -97,6 +100,13 @@ class Homes:
         return value
 
     def __getitem__(self, value: int) -> Home:
+        """Of values that all have their homes."""
+        found = self.known.get(value)
+        if found is None:
+            found = self.known[value] = self._find(value)
+        return found
+
+    def _find(self, value: int) -> Home:
         row, column, shape = 0, 0, self.shapes[value]
         while value in self.alias:
             first = self.start.get(value, (0, 0))

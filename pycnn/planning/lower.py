@@ -70,20 +70,26 @@ def _in_parts(sketch: Sketch) -> list[Numbered] | None:
 
 def _built(sketch: Sketch, draft: Draft, numbers: tuple[int, ...]) -> Lowered:
     work, target = sketch.work, sketch.given.target
+    before = tuple(work.steps)
     work.pack()
     steps = [
-        step if of < 0 else replace(step, packed=work.steps[of].packed)
+        step
+        if of < 0
+        else work.steps[of]
+        if step is before[of]
+        else replace(step, packed=work.steps[of].packed)
         for of, step in zip(numbers, draft.steps, strict=True)
     ]
     draft = replace(draft, steps=steps)
+    workspace = target.workspace(draft)
     return Lowered(
-        target.build(draft),
+        target.build(draft, workspace),
         target,
         tuple(work.steps),
         tuple(shape for shape, _ in sketch.outputs),
         tuple(last for _, last in sketch.outputs),
         draft.arena.total,
-        target.workspace(draft),
+        workspace,
         draft.workers,
         replace(work.homes, buffers={}),
         draft.arena.offsets,

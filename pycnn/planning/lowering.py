@@ -37,6 +37,7 @@ class Lowering:
     constants: list[Tensor] = field(default_factory=list)  # plans hold on to them by address
     extra: int = 0
     images: int = 1
+    one: tuple[Shapes, Target] | None = None  # those within sections
     pins: Pins = field(default_factory=dict)
     copies: bool = False  # an NCHW input is copied even where a convolution could read it
 
@@ -44,8 +45,10 @@ class Lowering:
     def section(self, images: int) -> Iterator[None]:
         """Steps added within are those of one image, run by one worker."""
         whole = self.shapes, self.target, self.converted
-        one = {v: (1, *s[1:]) if s[:1] == (images,) else s for v, s in self.shapes.items()}
-        self.shapes, self.target = one, replace(self.target, threads=1)
+        if self.one is None:  # a plan has tens of sections, all of as many images
+            one = {v: (1, *s[1:]) if s[:1] == (images,) else s for v, s in whole[0].items()}
+            self.one = one, replace(self.target, threads=1)
+        self.shapes, self.target = self.one
         self.converted, self.images = dict(self.converted), images
         yield
         self.shapes, self.target, self.converted = whole

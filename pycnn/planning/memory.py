@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -16,9 +17,6 @@ class Block:
     size: int
     first: int
     last: int
-
-    def overlaps(self, other: Block) -> bool:
-        return self.first <= other.last and other.first <= self.last
 
 
 @dataclass(frozen=True)
@@ -69,14 +67,15 @@ _ORDERS: tuple[Callable[[Block], tuple[int, ...]], ...] = (
 
 
 def _placed(blocks: Sequence[Block]) -> Placement:
-    placed: list[tuple[Block, int]] = []
+    placed: list[tuple[int, int, int, int]] = []  # first byte, end, first and last step; sorted
     offsets: dict[int, int] = {}
     for block in blocks:
-        taken = sorted((at, at + align(b.size)) for b, at in placed if b.overlaps(block))
-        offset = _best_gap(align(block.size), taken)
-        placed.append((block, offset))
+        first, last, size = block.first, block.last, align(block.size)
+        taken = [(at, end) for at, end, a, b in placed if a <= last and first <= b]
+        offset = _best_gap(size, taken)
+        insort(placed, (offset, offset + size, first, last))
         offsets[block.key] = offset
-    return Placement(offsets, max((at + align(b.size) for b, at in placed), default=0))
+    return Placement(offsets, max((end for _, end, _, _ in placed), default=0))
 
 
 def _most_alive(blocks: Sequence[Block]) -> int:

@@ -60,8 +60,11 @@ def sections(segment: Segment, shapes: Shapes, tensors: TensorTable) -> tuple[Se
         return ()
     found: list[Section] = []
     begin, layers = 0, 0
+    caches = _CACHES * int(_C.machine()["l3_bytes"])
     for at in range(len(segment.nodes) + 1):
-        worth = at < len(segment.nodes) and _worth(segment.nodes[at], shapes, tensors, images)
+        worth = at < len(segment.nodes) and _worth(
+            segment.nodes[at], shapes, tensors, images, caches
+        )
         if worth is False:
             if layers > 1:
                 found.append(Section(begin, at, images))
@@ -71,13 +74,18 @@ def sections(segment: Segment, shapes: Shapes, tensors: TensorTable) -> tuple[Se
     return tuple(found)
 
 
-def _worth(node: Node, shapes: Shapes, tensors: TensorTable, images: int) -> bool | None:
-    """Whether the node may and should run image by image; None: it may, and has nothing to do."""
+def _worth(
+    node: Node, shapes: Shapes, tensors: TensorTable, images: int, caches: float
+) -> bool | None:
+    """Whether the node may and should run image by image; None: it may, and has nothing to do. `caches`: bytes that its
+    operands and result must exceed."""
     if not by_image(node, shapes, tensors, images):
         return False
     if isinstance(node.op, (Identity, Slice)):
         return None
     floats = sum(math.prod(shapes[v]) for v in (*node.inputs, *node.outputs))
+    if floats * FLOAT <= caches:
+        return False
     weights = sum(math.prod(tensors.shape(s)) for s in sources(node.op))
     if (
         isinstance(node.op, Conv2d)
@@ -85,8 +93,7 @@ def _worth(node: Node, shapes: Shapes, tensors: TensorTable, images: int) -> boo
         and weights > 9 * shapes[node.outputs[0]][1]
     ):
         weights *= 4  # as Winograd's F(4x4, 3x3) has them
-    caches = _CACHES * int(_C.machine()["l3_bytes"])
-    return floats * FLOAT > caches and weights <= _WEIGHTS * floats / images
+    return weights <= _WEIGHTS * floats / images
 
 
 def by_image(node: Node, shapes: Shapes, tensors: TensorTable, images: int) -> bool:

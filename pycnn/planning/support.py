@@ -61,7 +61,7 @@ def why_torch(
     if isinstance(op, TimestepEmbedding):
         return None if op.steps in STEP_TYPES else f"no kernel for time steps of {op.steps}"
     dtypes = {graph.dtypes[v] for v in (*node.inputs, *node.outputs)}
-    dtypes |= {graph.tensors.meta(s).dtype for s in sources(op)}
+    dtypes |= {graph.tensors.dtype_of(s) for s in sources(op)}
     if dtypes != {dtype}:
         return f"no kernel for {', '.join(sorted(map(str, dtypes)))}"
     inputs = [shapes[v] for v in node.inputs]

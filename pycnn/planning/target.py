@@ -83,8 +83,9 @@ class Target(ABC):
         if self.variant is not None:
             able = self.candidates(op, params, offset)
             return able[min(self.variant, len(able) - 1)]
-        if self.table is not None and not self.batch_invariant:
-            found = self.table.find(self.processor, problem(op, params, self.threads))
+        table, processor = self.table, self.processor
+        if table is not None and not self.batch_invariant and table.knows(processor):
+            found = table.find(processor, problem(op, params, self.threads))
             if found and found.kernel in self.candidates(op, params, offset):
                 return found.kernel
         return self.rule(op, params, offset)
@@ -153,8 +154,8 @@ class Target(ABC):
         """A copy, contiguous, as a second operand that is a tensor of the model is read."""
 
     @abstractmethod
-    def build(self, draft: Draft) -> Plan:
-        """The runnable plan."""
+    def build(self, draft: Draft, workspace: int) -> Plan:
+        """The runnable plan; `workspace`: bytes, as told for the draft."""
 
     @property
     def replays(self) -> bool:

@@ -71,13 +71,24 @@ class Table:
         """What was measured there for the problem, on this machine or another such; None: nothing."""
         if self.has(processor, key):
             return self._choices[processor][key]
+        beneath = self._of_package(processor)
+        return None if beneath is None else beneath.find(processor, key)
+
+    def knows(self, processor: str) -> bool:
+        """Whether anything was measured there: a plan's keys need not be made where nothing was."""
+        if processor in self._choices:
+            return True
+        beneath = self._of_package(processor)
+        return beneath is not None and beneath.knows(processor)
+
+    def _of_package(self, processor: str) -> Table | None:
+        """The shipped table, read when it is first asked for; None: there are none."""
         if self._shipped is None:
             return None
-        file = self._shipped / file_name(processor)
         with self._lock:
-            if file.name not in self._beneath:
-                self._beneath[file.name] = _stored(file)
-        return self._beneath[file.name].find(processor, key)
+            if processor not in self._beneath:
+                self._beneath[processor] = _stored(self._shipped / file_name(processor))
+        return self._beneath[processor]
 
     def has(self, processor: str, key: str) -> bool:
         """Whether the table itself, not one beneath it, has the problem."""

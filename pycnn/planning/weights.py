@@ -77,23 +77,26 @@ class Weights:
 
     def get(self, node: Node, op: str, kernel: str, params: Params) -> Packed:
         """The node's weights for `kernel` of `op`, folded and packed if they are not yet."""
-        key = _key(node, op, kernel, params)
+        return self._get((node, op, kernel, params), _key(node, op, kernel, params))
+
+    def _get(self, wanted: Wanted, key: Key) -> Packed:
         with self._lock:
             found = self._packed.get(key)
         if found is not None:
             return found[1]
-        made = self._pack(node, op, kernel, params)
+        made = self._pack(*wanted)
         with self._lock:
-            return self._packed.setdefault(key, (node, made))[1]
+            return self._packed.setdefault(key, (wanted[0], made))[1]
 
     def get_all(self, wanted: Sequence[Wanted], threads: int) -> list[Packed]:
         """`get` of each; those that are missing on several threads: they fold and pack with the GIL released."""
+        keys = [_key(*one) for one in wanted]
         with self._lock:
-            missing = [one for one in wanted if _key(*one) not in self._packed]
+            missing = {k: one for k, one in zip(keys, wanted, strict=True) if k not in self._packed}
         if len(missing) > 1 and threads > 1:
             with ThreadPoolExecutor(threads) as workers:
-                list(workers.map(lambda one: self.get(*one), missing))
-        return [self.get(*one) for one in wanted]
+                list(workers.map(self._get, missing.values(), missing))
+        return [self._get(*one) for one in zip(wanted, keys, strict=True)]
 
     def without(self, changed: set[str]) -> Weights:
         """A cache that keeps what does not depend on the tensors with these names."""
