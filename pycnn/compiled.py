@@ -120,6 +120,18 @@ def compile_model(
     return State((*graphs[-_KEPT_GRAPHS:], made), made, None, refused)
 
 
+def known_graph(state: State, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Compiled | None:
+    """The graph of the state that `compile_model` would find, where nothing changed of those before it; it changes
+    nothing itself."""
+    for graph in state.graphs:
+        if not graph.guard.holds():
+            return None
+        inputs = graph.takes(args, kwargs)
+        if inputs is not None and _holds(graph, inputs):
+            return graph
+    return None
+
+
 def _call_key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What a capture of the call can see of its arguments; None: not told in a key."""
     leaves, spec = pytree.tree_flatten((args, kwargs))

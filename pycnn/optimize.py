@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.compiler import is_dynamo_compiling
 from torch.export import ExportedProgram
 
-from pycnn.compiled import Compiled, compile_model
+from pycnn.compiled import Compiled, State, compile_model, known_graph
 from pycnn.direct import Direct
 from pycnn.frontend import module_of
 from pycnn.gradients import needs_gradient, recompute
@@ -80,10 +80,22 @@ class OptimizedModule(nn.Module):
         x = inputs[0] if len(inputs) == 1 else None
         if type(x) is Tensor and compiled.takes_tensor and not torch.is_grad_enabled():
             call = compiled.program.call_for(x)
-            if call is not None:
-                with self._lock:
+            # Where another thread captures, a later call will add it.
+            if call is not None and self._lock.acquire(blocking=False):
+                try:
                     self._direct.add(x, compiled.guard, call, compiled.program.keeps)
+                finally:
+                    self._lock.release()
         return result
+
+    def _note_match(self, state: State, graph: Compiled) -> None:
+        """Have `explain` tell of this graph; not while another thread captures, which will tell of its own."""
+        if state.match is not graph and self._lock.acquire(blocking=False):
+            try:
+                if self._compiled is state:
+                    self.__dict__["_compiled"] = replace(state, match=graph, reason=None)
+            finally:
+                self._lock.release()
 
     def _in_parts(self) -> nn.Module:
         """The model, its submodules optimised by themselves."""
@@ -98,6 +110,11 @@ class OptimizedModule(nn.Module):
 
     def _current(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Compiled | None:
         """The graph that holds for these arguments, captured if none does; None: the model runs as it is."""
+        state = self._compiled
+        known = None if state is None else known_graph(state, args, kwargs)
+        if known is not None:  # no waiting for another thread's capture
+            self._note_match(state, known)
+            return known
         with self._lock:
             found = compile_model(self._model, self._options, self._compiled, args, kwargs)
             self._direct.retain([graph.guard for graph in found.graphs])

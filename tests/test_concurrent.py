@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ from nets import Branches, conv_bn, error, settle, truth
 from torch import Tensor, nn
 
 import pycnn
+from pycnn import compiled
+from pycnn.planning.program import Program
 
 CALLS = 12
 
@@ -86,6 +89,56 @@ def test_first_calls_at_once_and_shapes_of_their_own() -> None:
         return work
 
     together([work_on(x, y) for x, y in zip(inputs, expected, strict=True)] * 2)
+
+
+class Two(nn.Module):
+    """Called with two tensors, gives two: no direct call. A flag is another graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = conv_bn(3, 16)
+
+    def forward(self, x: Tensor, y: Tensor, more: bool = False) -> tuple[Tensor, Tensor]:
+        a = self.body(x) + self.body(y)
+        return (a * 2, a) if more else (a, a.relu())
+
+
+@pytest.mark.parametrize(
+    "holder, name, n, flags",
+    [(Program, "_lower", 2, ()), (compiled, "capture", 1, (True,))],
+    ids=["plans", "captures"],
+)
+def test_known_calls_do_not_wait_while_another_thread(
+    holder: Any, name: str, n: int, flags: tuple[bool, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast = pycnn.optimize(settle(Two()), threads=1)
+    x, new = torch.randn(1, 3, 16, 16), torch.randn(n, 3, 16, 16)
+    with torch.inference_mode():
+        expected, other = fast(x, x), fast._model(new, new, *flags)
+    begun, go, work = threading.Event(), threading.Event(), getattr(holder, name)
+
+    def held(*args: Any) -> Any:
+        begun.set()
+        assert go.wait(timeout=100), "nothing was known without the new one"
+        return work(*args)
+
+    monkeypatch.setattr(holder, name, held)
+
+    def first() -> None:
+        for y, z in zip(fast(new, new, *flags), other, strict=True):
+            torch.testing.assert_close(y, z, rtol=1e-4, atol=1e-4)
+
+    def later() -> None:
+        assert begun.wait(timeout=100)
+        for _ in range(CALLS):
+            assert all(map(torch.equal, fast(x, x), expected))
+        go.set()
+
+    together([first, later])
+    assert fast.__dict__["_compiled"].match is not None
+    with torch.inference_mode():
+        assert all(map(torch.equal, fast(x, x), expected))
+        first()
 
 
 def test_two_modules_share_the_team() -> None:

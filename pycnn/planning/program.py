@@ -71,7 +71,8 @@ class Program:
         self._within: dict[Key, None] = {}  # calls whose plans are known to keep within the limit
         self._situations: dict[tuple[Shape, ...], Situation] = {}
         self._plans = KeptPlans()
-        self._lock = threading.RLock()
+        # One thread plans at a time; calls whose plan is there do not wait: `_lock` is held for look-ups alone.
+        self._planning, self._lock = threading.RLock(), threading.Lock()
 
     def with_weights(self, weights: Weights) -> Program:
         """The same graph over other packed weights; plans are made again."""
@@ -160,10 +161,16 @@ class Program:
         key = _key(segment, inputs, now, target)
         with self._lock:
             found = self._plans.find(key)
+        if found is not None:
+            return found
+        with self._planning:
+            with self._lock:
+                found = self._plans.find(key)  # another thread's, made meanwhile
             if found is None:
                 found = self._lower(segment, inputs, now, target)
-                if self._plans.keep(key, found, KEPT_SHAPES * len(now.items)):
-                    self.weights.keep_only([t for plan in self._plans for t in packed(plan)])
+                with self._lock:
+                    if self._plans.keep(key, found, KEPT_SHAPES * len(now.items)):
+                        self.weights.keep_only([t for plan in self._plans for t in packed(plan)])
         return found
 
     def keeps(self, lowered: Lowered) -> bool:
@@ -256,10 +263,13 @@ class Program:
         def variant(of: Target) -> Lowered:
             return aside._lower(segment, inputs, now, of)
 
-        with self._lock, waiting("measuring kernels") as progress:
+        with self._planning, waiting("measuring kernels") as progress:
+            if key in self._tuned:  # by another thread, meanwhile
+                return
             tune(variant, run, target, target.table, progress)
-            self._tuned.add(key)
-            self._plans.drop(key)
+            with self._lock:
+                self._tuned.add(key)
+                self._plans.drop(key)
 
     def run_torch(self, step: TorchStep, inputs: list[Tensor], now: Situation) -> Values:
         """The values of a step that torch runs."""
