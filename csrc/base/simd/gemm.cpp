@@ -38,14 +38,15 @@ void tile_mn(const TileOf<E, Y>& t) {
   for (int64_t tap = 0; tap < t.taps; ++tap) {
     const E* const* a = t.rows + tap * MR;
     w = t.w + (t.live ? t.live[tap] : tap) * depth * kLanes;
-    int64_t c = 0;
-    for (; c + kUnroll * kStep <= t.depth; c += kUnroll * kStep) {
+    int64_t c = t.first;
+    const int64_t end = t.first + t.depth;
+    for (; c + kUnroll * kStep <= end; c += kUnroll * kStep) {
 #pragma GCC unroll 4
       for (int u = 0; u < kUnroll; ++u) step(a, c + u * kStep, whole);
     }
-    for (; c + kStep <= t.depth; c += kStep) step(a, c, whole);
+    for (; c + kStep <= end; c += kStep) step(a, c, whole);
     if constexpr (kStep > 1) {
-      if (c < t.depth) step(a, c, [](const E* x) __attribute__((always_inline)) { return P::spread_last(x); });
+      if (c < end) step(a, c, [](const E* x) __attribute__((always_inline)) { return P::spread_last(x); });
     }
   }
   finish(acc, t);

@@ -9,7 +9,7 @@ namespace pycnn::PYCNN_ISA_NS {
 inline constexpr int kMaxRows = kLanes == 16 ? 14 : 6;
 
 // A is read through row pointers, so that a convolution needs no copy of its input: row r of the product is the
-// concatenation over taps t of depth elements at rows[t * mr + r]. B is packed by pack_panel in panels of kLanes columns:
+// concatenation over taps t of depth elements at rows[t * mr + r] + first. B is packed by pack_panel in panels of kLanes columns:
 // w[panel][taps][depth / step][kLanes][step], zero past the last column and the last of depth; step: Products<E>::kStep.
 // Y: what the results and the residual are.
 template <class E, class Y = E>
@@ -18,6 +18,7 @@ struct TileOf {
   int64_t taps;
   const int* live;  // B's part for tap t is that of its tap live[t]; null: of tap t
   int64_t depth;
+  int64_t first;      // elements that the rows begin behind their pointers, which groups of channels share
   const E* w;         // first panel of the tile
   int64_t panel;      // elements from one panel to the next: panel_size
   const float* bias;  // n values, or null

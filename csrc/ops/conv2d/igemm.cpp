@@ -33,7 +33,7 @@ int64_t block_pixels(const Conv2dParams& p) {
 // Elements of a panel: of all its taps.
 int64_t panel(const Conv2dParams& p) { return panel_size(p.kh * p.kw, p.group_c()); }
 
-int64_t zero_floats(const Conv2dParams& p) { return (p.group_c() + 15) / 16 * 16; }
+int64_t zero_floats(const Conv2dParams& p) { return (p.c + 15) / 16 * 16; }
 
 // A tile: `rows` pixels from `pixel` on, and the taps that lie inside the map for any of them, tap t as bit t.
 struct Cut {
@@ -87,10 +87,9 @@ int64_t worker_floats(const Conv2dParams& p) {
 
 int64_t workspace(const Conv2dParams& p, int workers) { return workers * worker_floats(p); }
 
-// Pointers of mr pixels from `pixel` on, for group channel c0: rows[tap * mr + r]. The pixels of one row of outputs at
+// Pointers of mr pixels from `pixel` on: rows[tap * mr + r]. The pixels of one row of outputs at
 // once: at each tap those outside the map, those inside, a stride apart, those outside.
-void point(const Conv2dParams& p, const Element* x, const Element* zero, int64_t c0, int64_t pixel, int mr,
-           const Element** rows) {
+void point(const Conv2dParams& p, const Element* x, const Element* zero, int64_t pixel, int mr, const Element** rows) {
   int64_t ox = pixel % p.ow, oy = pixel / p.ow % p.oh, n = pixel / (p.ow * p.oh);
   for (int64_t done = 0; done < mr;) {
     const int64_t count = p.ow - ox < mr - done ? p.ow - ox : mr - done;
@@ -98,7 +97,7 @@ void point(const Conv2dParams& p, const Element* x, const Element* zero, int64_t
     for (int64_t i = 0; i < p.kh; ++i) {
       const int64_t y = oy * p.sh - p.ph + i * p.dh;
       const bool inside = y >= 0 && y < p.h;
-      const Element* line = x + (n * p.h + y) * p.w * p.ldx + c0;
+      const Element* line = x + (n * p.h + y) * p.w * p.ldx;
       for (int64_t j = 0; j < p.kw; ++j, out += mr) {
         const int64_t x0 = ox * p.sw - p.pw + j * p.dw;
         const Element* first = line + x0 * p.ldx;
@@ -115,20 +114,20 @@ void point(const Conv2dParams& p, const Element* x, const Element* zero, int64_t
 }
 
 // Tiles of equal height for `size` pixels from `first` on: 49 pixels are 13 + 12 + 12 + 12, not 14 + 14 + 14 + 7.
-int64_t cut_evenly(const Conv2dParams& p, const Element* x, const Element* zero, int64_t c0, int64_t first,
-                   int64_t size, const Element** table, Cut* cuts) {
+int64_t cut_evenly(const Conv2dParams& p, const Element* x, const Element* zero, int64_t first, int64_t size,
+                   const Element** table, Cut* cuts) {
   const int tiles = static_cast<int>((size + kMaxRows - 1) / kMaxRows);
   for (int t = 0; t < tiles; ++t) {
     const Range r = share(size, {t, tiles});
     cuts[t] = {first + r.begin, r.end - r.begin, table + r.begin * p.kh * p.kw, 0};
-    point(p, x, zero, c0, first + r.begin, static_cast<int>(r.end - r.begin), cuts[t].table);
+    point(p, x, zero, first + r.begin, static_cast<int>(r.end - r.begin), cuts[t].table);
   }
   return tiles;
 }
 
 // Tiles in which every pixel has the same taps inside the map, and pointers to those alone.
-int64_t cut_by_taps(const Conv2dParams& p, const Element* x, int64_t c0, int64_t first, int64_t size,
-                    const Element** table, Cut* cuts) {
+int64_t cut_by_taps(const Conv2dParams& p, const Element* x, int64_t first, int64_t size, const Element** table,
+                    Cut* cuts) {
   int64_t count = 0;
   for (int64_t pixel = first; pixel < first + size;) {
     const int64_t ox = pixel % p.ow, oy = pixel / p.ow % p.oh, n = pixel / (p.ow * p.oh);
@@ -146,7 +145,7 @@ int64_t cut_by_taps(const Conv2dParams& p, const Element* x, int64_t c0, int64_t
     for (int64_t i = 0; i < p.kh; ++i) {
       const int64_t y = oy * p.sh - p.ph + i * p.dh;
       if (y < 0 || y >= p.h) continue;
-      const Element* line = x + (n * p.h + y) * p.w * p.ldx + c0;
+      const Element* line = x + (n * p.h + y) * p.w * p.ldx;
       for (int64_t j = 0; j < p.kw; ++j) {
         if ((columns >> j & 1) == 0) continue;
         cut.taps |= uint64_t{1} << (i * p.kw + j);
@@ -217,24 +216,25 @@ void run(const Conv2dParams& given, const Ptrs& ptrs, Worker worker) {
   auto** table = reinterpret_cast<const Element**>(own + made_floats(p) + zero_floats(p));
   const Made made{given, ptrs, reinterpret_cast<Element*>(own)};
   auto* cuts = reinterpret_cast<Cut*>(table + block * taps);
-  for (int64_t c = 0; c < cs; ++c) zero[c] = Element{};
+  for (int64_t c = 0; c < p.c; ++c) zero[c] = Element{};
 
   Tile tile{};
   int of_tap[64];
   tile.taps = taps, tile.depth = cs, tile.panel = panel(p), tile.live = skips ? of_tap : nullptr;
   tile.ldr = p.ldr, tile.ldy = p.ldy, tile.n = ks;
   tile.lo = clamp_lo(p.act), tile.hi = clamp_hi(p.act);
-  for (int64_t g = 0; g < p.groups; ++g) {
-    tile.bias = ptrs.bias ? ptrs.bias + g * ks : nullptr;
-    tile.w = packed_panels(ptrs.w + norms_floats(p)) + g * group_panels(p) * tile.panel;
-    for (int64_t first = mine.pixels.begin; first < mine.pixels.end; first += block) {
-      const int64_t size = mine.pixels.end - first < block ? mine.pixels.end - first : block;
-      const int64_t tiles = skips ? cut_by_taps(p, ptrs.x, g * cs, first, size, table, cuts)
-                                  : cut_evenly(p, ptrs.x, zero, g * cs, first, size, table, cuts);
-      const int64_t width = panels_at_once(p, static_cast<int>((size + tiles - 1) / tiles), mine.panels);
-      // Where all panels pass over a tile before the next, it is made just then, in L1; else the block, in L2.
-      const bool at_once = width >= mine.panels.end - mine.panels.begin;
-      if (made.wanted() && !at_once) make_block(made, cuts, tiles, first);
+  for (int64_t first = mine.pixels.begin; first < mine.pixels.end; first += block) {
+    const int64_t size = mine.pixels.end - first < block ? mine.pixels.end - first : block;
+    const int64_t tiles = skips ? cut_by_taps(p, ptrs.x, first, size, table, cuts)
+                                : cut_evenly(p, ptrs.x, zero, first, size, table, cuts);
+    const int64_t width = panels_at_once(p, static_cast<int>((size + tiles - 1) / tiles), mine.panels);
+    // Where all panels pass over a tile before the next, it is made just then, in L1; else the block, in L2.
+    const bool at_once = width >= mine.panels.end - mine.panels.begin;
+    if (made.wanted() && !at_once) make_block(made, cuts, tiles, first);
+    for (int64_t g = 0; g < p.groups; ++g) {
+      tile.first = g * cs;
+      tile.bias = ptrs.bias ? ptrs.bias + g * ks : nullptr;
+      tile.w = packed_panels(ptrs.w + norms_floats(p)) + g * group_panels(p) * tile.panel;
       for (int64_t q = mine.panels.begin; q < mine.panels.end; q += width) {
         const int64_t q_end = q + width < mine.panels.end ? q + width : mine.panels.end;
         for (int64_t t = 0; t < tiles; ++t) {
