@@ -2,6 +2,7 @@
 
     python -m bench.gpu_floor             # writes the table of docs/cuda.md
     python -m bench.gpu_floor resnet50 8  # one network at one batch, step by step
+    python -m bench.gpu_floor resnet50 8 --blocks  # with the kernels of several layers
 
 The floor of a step is max(operations / rate, bytes / bandwidth), from an H200's data sheet, each byte of activations
 and weights moved once. The prediction is csrc/base/cuda/cost.h's, of the kernel that the plan has for the step: waves
@@ -14,7 +15,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 
 import torch
@@ -65,17 +66,19 @@ def program(name: str, on: CudaTarget) -> Program:
     return Program(graph, Weights(graph.tensors, on), lambda: on)
 
 
-def forecasts(planned: Program, batch: int, wgmma: bool = False) -> list[Forecast]:
-    """The steps of a call; with `wgmma` the kernels of Hopper's own instructions may be among them."""
+def forecasts(
+    planned: Program, batch: int, wgmma: bool = False, blocks: bool = False
+) -> list[Forecast]:
+    """The steps of a call; with `wgmma` the kernels of Hopper's own instructions may be among them, with `blocks` those
+    of several layers."""
     x = torch.empty(batch, 3, 224, 224, dtype=torch.bfloat16)
     on, given = planned.target(), [x.contiguous(memory_format=torch.channels_last)]
     assert isinstance(on, CudaTarget)
     gpu, found = on.kernels.gpu(), []
     with wgmma_on() if wgmma else nullcontext():
-        now = planned.at(given)
-        fresh = planned.with_weights(
-            planned.weights
-        )  # plans made with and without wgmma are not the same
+        # Plans made with and without are not the same.
+        fresh = Program(planned.graph, planned.weights, lambda: replace(on, blocks=blocks))
+        now = fresh.at(given)
         for step in (step for lowered in fresh.plans(given) for step in lowered.steps):
             work = work_of(step, now.shapes, on.itemsize)
             asked = step.op, step.kernel, step.params, work.bytes, work.flops
@@ -97,13 +100,15 @@ def predicted_of(found: Sequence[Forecast]) -> float:
 
 
 def table() -> str:
-    """Microseconds a call, a row a network: floor, predicted, and predicted with the wgmma kernels on."""
+    """Microseconds a call, a row a network: floor, predicted, predicted with the wgmma kernels on, and with those of
+    several layers too."""
     rows, on = [], target(built("cuda_host"))
     for name in NETWORKS:
         planned, cells = program(name, on), []
         for batch in BATCHES:
-            usual, hopper = (forecasts(planned, batch, wgmma) for wgmma in (False, True))
-            times = floor_of(usual), predicted_of(usual), predicted_of(hopper)
+            ways = (False, False), (True, False), (True, True)
+            found = [forecasts(planned, batch, *way) for way in ways]
+            times = floor_of(found[0]), *map(predicted_of, found)
             cells.append(" / ".join(f"{seconds * 1e6:,.0f}" for seconds in times))
         rows.append([name, *cells])
     return markdown(["network", *(f"batch {b}" for b in BATCHES)], rows)
@@ -126,8 +131,9 @@ def main(arguments: list[str]) -> int:
             write()
             print(f"written: {DOCUMENT}")
             return 0
-        batch = int(arguments[1]) if len(arguments) > 1 else 1
-        found = forecasts(program(arguments[0], target(built("cuda_host"))), batch)
+        name, *rest = (argument for argument in arguments if argument != "--blocks")
+        batch, blocks = int(rest[0]) if rest else 1, "--blocks" in arguments
+        found = forecasts(program(name, target(built("cuda_host"))), batch, blocks=blocks)
     except (RuntimeError, ValueError) as error:
         print(f"gpu_floor: {error}", file=sys.stderr)
         return 1

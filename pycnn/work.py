@@ -63,6 +63,12 @@ def work_of(step: Step, shapes: Mapping[int, Shape], itemsize: int = FLOAT) -> W
         flops = 2 * p["n"] * weights
         sums = p["parts"] * FLOAT / itemsize if p.get("parts") else 1.0  # what is read of a channel
         moved = p["n"] * p["c"] * (sums + 1)
+    elif step.op == "mlp":
+        weights = p["s"] * (p["c"] + p["k"])
+        flops = 2 * p["n"] * p["pixels"] * weights
+    elif step.op == "inverted_residual":
+        weights = p["s"] * (p["c"] + 9 + p["k"])
+        flops = 2 * multiplies(step.op, p)
     elif step.op == "linear":
         weights = p["c"] * p["k"]
         flops = 2 * p["m"] * weights

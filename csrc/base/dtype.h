@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #if defined(__CUDACC__)
 #define PYCNN_HOST_DEVICE __host__ __device__ __forceinline__
@@ -101,6 +102,22 @@ PYCNN_HOST_DEVICE F16 from_float<F16>(float v) {
   if (bits < 0x38800000u) return {static_cast<uint16_t>(sign | (float_bits(bits_float(bits) + 0.5f) - 0x3f000000u))};
   bits += 0xfffu - (112u << 23) + (bits >> 13 & 1);
   return {static_cast<uint16_t>(sign | bits >> 13)};
+#endif
+}
+
+// Two elements of 16 bits in a word, the first in its low half.
+template <class T>
+PYCNN_HOST_DEVICE uint32_t pack_two(float low, float high) {
+#if defined(__CUDA_ARCH__)
+  uint32_t word;
+  if constexpr (std::is_same_v<T, Bf16>) {
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
+  } else {
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
+  }
+  return word;
+#else
+  return from_float<T>(low).bits | static_cast<uint32_t>(from_float<T>(high).bits) << 16;
 #endif
 }
 

@@ -17,7 +17,9 @@ from pycnn.ir import (
     BatchNorm,
     Conv2d,
     Excitation,
+    InvertedResidual,
     MatMul,
+    Mlp,
     Norm,
     NormedConv2d,
     Note,
@@ -89,7 +91,16 @@ def _staged(steps: Sequence[StepReport], stages: Mapping[str, str]) -> tuple[Ste
 
 _FUSING = (
     *CONVOLUTIONS,
-    *("excitation", "conv_transpose2d", "linear", "add_act", "arith", "matmul"),
+    *(
+        "excitation",
+        "inverted_residual",
+        "mlp",
+        "conv_transpose2d",
+        "linear",
+        "add_act",
+        "arith",
+        "matmul",
+    ),
 )
 _WHOLE = (NormedConv2d, PooledConv2d, SummedConv2d)  # a convolution and something more
 
@@ -126,9 +137,8 @@ def _kernel_report(
         parts.append("layer_norm")
     if isinstance(whole, SummedConv2d):
         parts.append("sums of channels")
-    if isinstance(whole, Excitation):
-        layers = whole.reduce, whole.expand
-        parts += [f"conv2d{f' + {layer.act}' if layer.act else ''}" for layer in layers]
+    if isinstance(whole, (Excitation, InvertedResidual, Mlp)):
+        parts = [part for layer in whole.layers for part in _of_layer(layer)]
     work = work_of(step, shapes, itemsize)
     return StepReport(
         node.path,
@@ -148,6 +158,15 @@ def _kernel_report(
             if main and value in node.outputs
         ),
     )
+
+
+def _of_layer(op: Conv2d) -> list[str]:
+    """What one of two layers is and does besides."""
+    parts = ["conv2d"]
+    parts += ["batch_norm"] * any(isinstance(norm, Norm) for norm in op.norms)
+    parts += ["scale"] * any(isinstance(norm, Scale) for norm in op.norms)
+    parts += ["residual"] * op.has_residual
+    return parts + [str(op.act)] * bool(op.act)
 
 
 def _window(step: Step) -> str:

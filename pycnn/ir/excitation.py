@@ -35,6 +35,10 @@ class Excitation(Op):
     expand: Conv2d
     summed: bool = False
 
+    @property
+    def layers(self) -> tuple[Conv2d, Conv2d]:
+        return self.reduce, self.expand
+
     def infer(self, shapes: Sequence[Shape], tensors: TensorTable) -> tuple[Shape, ...]:
         pixel = (*shapes[0][:2], 1, 1)
         return self.expand.infer(self.reduce.infer([pixel], tensors), tensors)

@@ -174,6 +174,16 @@ def _excitation(op: ops.Excitation, x: Sequence[Tensor], tensors: TensorTable) -
     return run_op(op.expand, [hidden], tensors)
 
 
+@run_op.register(ops.InvertedResidual)
+@run_op.register(ops.Mlp)
+def _layers(op: Any, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
+    *first, last = op.layers
+    y = x[0]
+    for layer in first:
+        y = run_op(layer, [y], tensors)
+    return run_op(last, [y, *x[1:]], tensors)
+
+
 @run_op.register
 def _adaptive_pool2d(op: ops.AdaptivePool2d, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
     pool = F.adaptive_max_pool2d if op.mode == "max" else F.adaptive_avg_pool2d

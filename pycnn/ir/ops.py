@@ -3,7 +3,9 @@
 from .attention import Attention, Softmax, TimestepEmbedding
 from .dense import BatchNorm, Conv2d, ConvTranspose2d, Linear, Norm, Scale
 from .excitation import Excitation, SummedConv2d
+from .inverted_residual import InvertedResidual
 from .matmul import MatMul
+from .mlp import Mlp
 from .movement import (
     MOVES,
     Concat,
@@ -43,10 +45,12 @@ __all__ = [
     "GroupNorm",
     "Identity",
     "Int2",
+    "InvertedResidual",
     "LayerNorm",
     "Linear",
     "LocalResponseNorm",
     "MatMul",
+    "Mlp",
     "Mode",
     "Norm",
     "NormedConv2d",

@@ -15,7 +15,7 @@ from functools import cache, partial
 from pycnn.planning.cuts import Cut, by_images
 from pycnn.planning.division import buffers_of, images_of, taken
 from pycnn.planning.own_op import is_own
-from pycnn.planning.params import CONVOLUTIONS
+from pycnn.planning.params import weights
 from pycnn.planning.parts import Numbered, in_parts
 from pycnn.planning.sketch import Sketch
 from pycnn.planning.step import Step, operands, uses_of
@@ -160,7 +160,4 @@ def _sizes(step: Step, cut: Cut | None, images: int, itemsize: int) -> list[int]
 
 
 def _weights(step: Step) -> int:
-    p = step.params
-    if step.op not in (*CONVOLUTIONS, "conv_transpose2d"):
-        return 0
-    return int(p["c"] * p["k"] / p.get("groups", 1) * p.get("kh", 1) * p.get("kw", 1))
+    return int(weights(step.op, step.params))

@@ -16,14 +16,16 @@ from pycnn.planning.cuda_device import Clock
 from pycnn.planning.cuda_plan import CudaPlan
 from pycnn.planning.draft import NONE, Draft
 from pycnn.planning.own_op import OwnConvolution
-from pycnn.planning.params import Params
+from pycnn.planning.params import Params, elements
 from pycnn.planning.replay import Graphs, Recorder, Replay, shared_graphs
 from pycnn.planning.step import Step
-from pycnn.planning.target import Plan, Target, Tensors
+from pycnn.planning.target import Plan, Problem, Target, Tensors
 from pycnn.planning.tuned import shared_table
 
 DTYPES = {torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float32: "float32"}
-CHUNKS = "PYCNN_CUDA_CHUNKS"  # "1": on; off until a GPU's record says that it pays
+# "1": on; off until a GPU's record says that it pays
+CHUNKS = "PYCNN_CUDA_CHUNKS"
+BLOCKS = "PYCNN_CUDA_BLOCKS"
 _PIECE = 16  # bytes that kernels move at once
 _ONE_PIXEL = dict.fromkeys(("h", "w", "oh", "ow", "kh", "kw", "groups"), 1)
 
@@ -31,7 +33,8 @@ _ONE_PIXEL = dict.fromkeys(("h", "w", "oh", "ow", "kh", "kw", "groups"), 1)
 @dataclass(frozen=True)
 class CudaTarget(Target):
     """`kernels`: the module that has them; `dtype` of the elements; `tf32`: whether products of fp32 may be
-    rounded to it. `chunks`: large batches may run some images at a time. `clock`: what measures steps there.
+    rounded to it. `chunks`: large batches may run some images at a time. `blocks`: several layers
+    may be one kernel (planning/blocks.py). `clock`: what measures steps there.
     `recorder`, `graphs`: what records plans, and which are."""
 
     kernels: ModuleType = field(kw_only=True)
@@ -43,6 +46,7 @@ class CudaTarget(Target):
     )
     fusing: bool = field(default=True, kw_only=True)
     chunks: bool = field(default=False, kw_only=True)
+    blocks: bool = field(default=False, kw_only=True)
     recorder: Recorder | None = field(default=None, compare=False, kw_only=True)
     graphs: Graphs = field(default=shared_graphs, compare=False, kw_only=True)
 
@@ -75,6 +79,15 @@ class CudaTarget(Target):
         kernel = self.rule(step.op, step.params, step.x.offset) if own else step.kernel
         asked = step.op, kernel, step.params, moved, 0.0, cached
         return float(self.kernels.predict(*asked)["seconds"])
+
+    def is_shorter(self, whole: Problem, apart: Sequence[Problem]) -> bool:
+        return self.blocks and self._seconds(*whole) < sum(self._seconds(*each) for each in apart)
+
+    def _seconds(self, op: str, params: Params) -> float:
+        """Predicted of the rule's kernel; of one image where the choice must not depend on how many there are."""
+        asked = {**params, "n": 1} if self.batch_invariant else params
+        moved = elements(op, asked) * self.itemsize
+        return float(self.kernels.predict(op, self.rule(op, asked), asked, moved, 0.0)["seconds"])
 
     def linear(self, params: Params) -> tuple[str, Params]:
         """A 1x1 convolution, a row being an image of one pixel."""
@@ -232,6 +245,7 @@ def targets(
             table=table,
             recorder=recorder,
             chunks=os.environ.get(CHUNKS) == "1",
+            blocks=os.environ.get(BLOCKS) == "1",
         )
 
     return now

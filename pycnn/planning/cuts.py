@@ -24,6 +24,8 @@ _COUNTED = (  # ops whose parameter n is the number of images
         "conv2d",
         "conv2d_pool",
         "conv2d_layer_norm",
+        "mlp",
+        "inverted_residual",
         "conv_transpose2d",
         "pool2d",
         "global_pool",

@@ -21,8 +21,10 @@ from pycnn.ir import (
     ConvTranspose2d,
     Excitation,
     Identity,
+    InvertedResidual,
     LayerNorm,
     MatMul,
+    Mlp,
     Node,
     NormedConv2d,
     PooledConv2d,
@@ -53,10 +55,11 @@ def propagate(
         read = [formats[v] for v in node.inputs]
         if isinstance(node.op, (Conv2d, PooledConv2d, SummedConv2d)):
             conv = node.op if isinstance(node.op, Conv2d) else node.op.conv
-            linear = conv.weight_shape is not None  # whose result has the channels last
-            found = read[0] or linear or is_channels_last(tensors.meta(conv.weight))
-            if conv.has_residual:
-                found = found or read[1]
+            found = _convolved(conv, read, tensors)
+        elif isinstance(node.op, (InvertedResidual, Mlp)):
+            found = read[0]
+            for layer in node.op.layers:
+                found = _convolved(layer, [found, *read[1:]], tensors)
         elif isinstance(node.op, Excitation):
             layers = node.op.reduce, node.op.expand
             found = read[0] or any(is_channels_last(tensors.meta(c.weight)) for c in layers)
@@ -85,6 +88,12 @@ def propagate(
         for v in node.outputs:
             formats[v] = found and len(shapes[v]) == 4
     return formats
+
+
+def _convolved(op: Conv2d, read: Sequence[bool], tensors: TensorTable) -> bool:
+    linear = op.weight_shape is not None  # whose result has the channels last
+    found = read[0] or linear or is_channels_last(tensors.meta(op.weight))
+    return found or (op.has_residual and read[1])
 
 
 def _moved(node: Node, last: bool, shapes: Shapes, tensors: TensorTable) -> bool:

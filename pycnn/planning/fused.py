@@ -18,6 +18,7 @@ from pycnn.ir import (
     resolve,
 )
 from pycnn.planning import params as fields
+from pycnn.planning.blocks import with_blocks
 from pycnn.planning.gates import with_gates
 from pycnn.planning.params import Params
 from pycnn.planning.segments import Segment
@@ -33,7 +34,7 @@ def fused(segment: Segment, shapes: Shapes, tensors: TensorTable, target: Target
     %2 = conv2d(%1; act); %3 = pool2d(%2; max)                =>   %3 = conv2d_pool(%1)
     %2 = conv2d(%1; depthwise); %3 = layer_norm(%2; axis 1)   =>   %3 = conv2d_layer_norm(%1)
 
-    Then what planning/gates.py does.
+    Then what planning/gates.py and planning/blocks.py do.
     """
     readers = Counter(v for node in segment.nodes for v in node.inputs)
     readers.update(segment.outputs)
@@ -48,7 +49,7 @@ def fused(segment: Segment, shapes: Shapes, tensors: TensorTable, target: Target
             node = Node(op, (*first.inputs, *node.inputs[1:]), node.outputs, first.path)
         made[node.outputs[0]] = node
     joined = replace(segment, nodes=tuple(n for v, n in made.items() if v not in gone))
-    return with_gates(joined, shapes, tensors, target)
+    return with_blocks(with_gates(joined, shapes, tensors, target), shapes, tensors, target)
 
 
 def _joined(

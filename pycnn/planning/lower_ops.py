@@ -15,9 +15,11 @@ from pycnn.ir import (
     Elementwise,
     Excitation,
     GroupNorm,
+    InvertedResidual,
     LayerNorm,
     Linear,
     LocalResponseNorm,
+    Mlp,
     Node,
     NormedConv2d,
     Op,
@@ -97,6 +99,21 @@ def _excitation(op: Excitation, work: Lowering, node: Node) -> None:
     if op.summed:
         params["sums"] = Rows.of(shape).count * x.ld  # right behind the map
     work.emit("excitation", node, {**params, **lds(x, y)}, x, y, weighted=True)
+
+
+@lower_op.register
+def _mlp(op: Mlp, work: Lowering, node: Node) -> None:
+    params = fields.mlp(op, work.shapes[node.inputs[0]], work.shapes[node.outputs[0]], work.tensors)
+    x = _whole_pixels("mlp", work, node, params)
+    _dense("mlp", work, node, params, x, op.has_residual)
+
+
+@lower_op.register
+def _inverted_residual(op: InvertedResidual, work: Lowering, node: Node) -> None:
+    ends = work.shapes[node.inputs[0]], work.shapes[node.outputs[0]]
+    params = fields.inverted_residual(op, *ends, work.tensors)
+    x = _whole_pixels("inverted_residual", work, node, params)
+    _dense("inverted_residual", work, node, params, x, op.has_residual)
 
 
 def _whole_pixels(name: str, work: Lowering, node: Node, params: Params) -> Home:

@@ -13,7 +13,9 @@ from pycnn.ir import (
     ConvTranspose2d,
     Excitation,
     GroupNorm,
+    InvertedResidual,
     Linear,
+    Mlp,
     NormedConv2d,
     Op,
     Pool2d,
@@ -162,6 +164,26 @@ def excitation(op: Excitation, x: Shape, tensors: TensorTable) -> Params:
     return {"n": n, "c": c, "s": hidden, **acts, **parts}
 
 
+def mlp(op: Mlp, x: Shape, y: Shape, tensors: TensorTable) -> Params:
+    n, c, h, w = x
+    hidden = (op.expand.weight_shape or tensors.shape(op.expand.weight))[0]
+    act, out = op.expand.act, op.project.act
+    acts: Params = {"act": ACTS[act.kind], "out_act": ACTS[out.kind]}
+    acts |= {"act_param": act.param, "out_param": out.param}
+    return {"n": n, "pixels": h * w, "c": c, "s": hidden, "k": y[1], **acts}
+
+
+def inverted_residual(op: InvertedResidual, x: Shape, y: Shape, tensors: TensorTable) -> Params:
+    (n, c, h, w), (_, k, oh, ow) = x, y
+    names = ("act", "act_param"), ("dw_act", "dw_param"), ("out_act", "out_param")
+    acts: Params = {}
+    for (kind, param), layer in zip(names, op.layers, strict=True):
+        acts |= {kind: ACTS[layer.act.kind], param: layer.act.param}
+    window = {"stride": op.depthwise.stride[0], "ph": op.depthwise.padding[0]}
+    sizes = {"n": n, "h": h, "w": w, "c": c, "s": op.depthwise.groups, "k": k, "oh": oh, "ow": ow}
+    return {**sizes, **window, "pw": op.depthwise.padding[1], **acts}
+
+
 def upsample(op: Upsample, x: Shape, y: Shape) -> Params:
     n, c, h, w = x
     fh, fw = op.factors or (0.0, 0.0)
@@ -223,23 +245,40 @@ def layout(shape: Shape, to_nchw: bool, ld: int) -> Params:
     return {"n": n, "pixels": h * w, "c": c, "to_nchw": int(to_nchw), "ld": ld}
 
 
+def weights(op: str, params: Params) -> float:
+    """Of a convolution, of several layers or of none."""
+    p = params
+    if op == "inverted_residual":
+        return p["s"] * (p["c"] + 9 + p["k"])
+    if op == "mlp":
+        return p["s"] * (p["c"] + p["k"])
+    if op not in (*CONVOLUTIONS, "conv_transpose2d"):
+        return 0.0
+    return p["c"] * p["k"] / p.get("groups", 1) * p.get("kh", 1) * p.get("kw", 1)
+
+
+def elements(op: str, params: Params) -> float:
+    """Of x, residual, y and weights of a convolution that reads every pixel, or of several layers."""
+    p = params
+    read, made = (p["pixels"],) * 2 if op == "mlp" else (p["h"] * p["w"], p["oh"] * p["ow"])
+    results = 2 if p.get("ldr") else 1
+    return p["n"] * (read * p["c"] + made * p["k"] * results) + weights(op, p)
+
+
 def multiplies(op: str, params: Params) -> float:
     """Multiply-adds of a step, or the floats it moves for those that have none."""
     p = params
     if op in CONVOLUTIONS:
-        return (
-            p["n"]
-            * p["oh"]
-            * p["ow"]
-            * p["k"]
-            * (p["c"] // p["groups"])
-            * p.get("kh", 1)
-            * p.get("kw", 1)
-        )
+        return p["n"] * p["oh"] * p["ow"] * weights(op, p)
     if op == "conv_transpose2d":
-        return p["n"] * p["h"] * p["w"] * p["c"] * (p["k"] // p["groups"]) * p["kh"] * p["kw"]
+        return p["n"] * p["h"] * p["w"] * weights(op, p)
     if op == "excitation":
         return 2 * p["n"] * p["c"] * p["s"]
+    if op == "mlp":
+        return p["n"] * p["pixels"] * weights(op, p)
+    if op == "inverted_residual":
+        made = p["oh"] * p["ow"] * (9 + p["k"])
+        return p["n"] * p["s"] * (p["h"] * p["w"] * p["c"] + made)
     if op == "rearrange":
         return math.prod(p[f"s{i}"] for i in range(8)) / 4
     if op == "attention":

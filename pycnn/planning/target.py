@@ -27,6 +27,7 @@ class Plan(Protocol):
 
 
 Tensors = Sequence[Tensor]
+Problem = tuple[str, Params]  # an op and its parameters
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,10 @@ class Target(ABC):
         """Seconds of a step that moves so many bytes, of which some are in that cache, by a model; nothing is
         measured."""
         raise NotImplementedError(f"no model tells what a step takes on {self.name}")
+
+    def is_shorter(self, whole: Problem, apart: Sequence[Problem]) -> bool:
+        """Whether one kernel is predicted to take less time than several, by the same model."""
+        return False
 
     @abstractmethod
     def takes(self, op: str, kernel: str, params: Params, offset: int) -> bool:

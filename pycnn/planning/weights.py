@@ -16,9 +16,11 @@ from pycnn.ir import (
     ConvTranspose2d,
     Excitation,
     GroupNorm,
+    InvertedResidual,
     LayerNorm,
     Linear,
     MatMul,
+    Mlp,
     Node,
     Norm,
     NormedConv2d,
@@ -133,8 +135,8 @@ class Weights:
             return Packed(target.operand(self._tensors[op.added].detach()), None)
         if isinstance(op, BatchNorm):
             weight, bias = _scale_shift(op.norm, self._tensors)
-        elif isinstance(op, Excitation):
-            weight, bias = _both_layers(op, self._tensors), None
+        elif isinstance(op, (Excitation, InvertedResidual, Mlp)):
+            weight, bias = _all_layers(op.layers, self._tensors), None
         elif isinstance(op, TimestepEmbedding):
             weight, bias = frequencies(op.width, op.shift), None
         elif isinstance(op, (GroupNorm, LayerNorm)):
@@ -175,10 +177,10 @@ def _rows_of(t: Tensor, rank: int, pixels: Taps) -> Tensor:
     return t.permute(0, 2, 3, 1)
 
 
-def _both_layers(op: Excitation, tensors: TensorTable) -> Tensor:
-    """The gate's weights and biases, as csrc/ops/excitation/excitation.h has them."""
+def _all_layers(layers: Sequence[Conv2d], tensors: TensorTable) -> Tensor:
+    """Weights and biases of each, as csrc/ops/excitation/excitation.h has them."""
     parts: list[Tensor] = []
-    for layer in (op.reduce, op.expand):
+    for layer in layers:
         weight, bias = folded_weight(layer, tensors)
         bias = weight.new_zeros(weight.shape[0]) if bias is None else bias
         parts += [weight.float().flatten(), bias.float()]

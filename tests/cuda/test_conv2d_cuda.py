@@ -112,7 +112,7 @@ def check(conv: Conv, kernel: str, dtype: str, extras: bool = True, seed: int = 
 
 
 WGMMA = [
-    (name, dtype) for name, dtype in names() if "wgmma" in name
+    (name, dtype) for name, dtype in names() if name.startswith("conv2d_wgmma")
 ]  # off by default: test_wgmma_cuda.py
 WHOLE = ("conv2d_igemm", "conv2d_stem", "conv2d_gather")  # prologues: test_conv2d_prologue_cuda.py
 ALL = [pair for pair in names() if pair[0].startswith(WHOLE)]

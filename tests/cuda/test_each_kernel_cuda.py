@@ -13,7 +13,9 @@ import test_conv2d_pool_cuda as conv2d_pool
 import test_conv2d_prologue_cuda as prologue
 import test_conv_transpose2d_cuda as conv_transpose2d
 import test_excitation_cuda as excitation
+import test_inverted_residual_cuda as inverted_residual
 import test_matmul_cuda as matmul
+import test_mlp_cuda as mlp
 import test_ops_cuda as plain
 import torch
 from launch import DTYPES, ON_HOST, kernels
@@ -27,7 +29,8 @@ ALL = [
 def _conv2d(kernel: str, dtype: str) -> None:
     step = 16 // DTYPES[dtype].itemsize
     if kernel.startswith(("conv2d_norm", "conv2d_gate")):
-        assert prologue.launch(prologue.PROBLEMS[1], kernel, dtype).wrong() == 0
+        problem = prologue.DEEP if "wgmma" in kernel else prologue.PROBLEMS[1]
+        assert prologue.launch(problem, kernel, dtype).wrong() == 0
         return
     if "wgmma" in kernel:  # steps enough for eight blocks to share
         conv = conv2d.Conv(512, 72, 3, 9, gap=8)
@@ -56,6 +59,16 @@ def _layer_norm(kernel: str, dtype: str) -> None:
     assert not isinstance(ran, str) and ran.wrong() == 0
 
 
+def _mlp(kernel: str, dtype: str) -> None:
+    ran = mlp.launch(mlp.Pair(40, 24, 40, 20), kernel, dtype)
+    assert not isinstance(ran, str) and ran.wrong() == 0
+
+
+def _inverted_residual(kernel: str, dtype: str) -> None:
+    ran = inverted_residual.launch(inverted_residual.of(kernel, 24, 40, 20), kernel, dtype)
+    assert not isinstance(ran, str) and ran.wrong() == 0
+
+
 # op -> one problem for a kernel of a dtype. Those of test_ops_cuda.py choose the kernel by the dtype.
 ONE: dict[str, Callable[[str, str], Any]] = {
     "conv2d": _conv2d,
@@ -65,6 +78,8 @@ ONE: dict[str, Callable[[str, str], Any]] = {
     "conv2d_sums": _sums,
     "conv2d_layer_norm": _layer_norm,
     "excitation": lambda kernel, dtype: excitation.test_both_layers_of_a_gate(kernel, dtype, 3),
+    "mlp": _mlp,
+    "inverted_residual": _inverted_residual,
     "conv_transpose2d": lambda kernel, dtype: conv_transpose2d.test_windows(
         kernel, dtype, conv_transpose2d.WINDOWS[0]
     ),

@@ -41,6 +41,8 @@ PROBLEMS: dict[str, list[Params]] = {
         window(3, ldr=C),
         window(1, prologue=NORM),
         window(1, prologue=GATE, ldg=C),
+        window(1, prologue=NORM, c=256, ldx=256),  # steps enough for four blocks to share
+        window(1, prologue=GATE, c=256, ldx=256, ldg=256),
         *(window(size, stride, groups=C) for size in (3, 5, 7) for stride in (1, 2)),
     ],
     "conv2d_pool": [window(3, c=3, ldx=8, window=2, stride=2, pad=0, pooled_h=2, pooled_w=3)]
@@ -51,6 +53,12 @@ PROBLEMS: dict[str, list[Params]] = {
         for stride in (1, 2)
     ],
     "conv2d_layer_norm": [window(7, groups=C)],
+    "mlp": [{"pixels": H * W, "c": C, "s": 40, "k": C, "ldx": C, "ldy": C, "ldr": C}],
+    "inverted_residual": [
+        {name: value for name, value in window(3, stride, ldr=C).items() if name[0] != "k"}
+        | {"k": C, "s": 40, "stride": stride, "ph": 1, "pw": 1}
+        for stride in (1, 2)
+    ],
     "excitation": [{"c": C, "s": 8, "ldx": C, "ldy": C}],
     "conv_transpose2d": [window(2, sh=2, sw=2, ph=0, pw=0, oh=2 * H, ow=2 * W)],
     "matmul": [
@@ -81,7 +89,7 @@ PROBLEMS: dict[str, list[Params]] = {
     "layout": [{"pixels": H * W, "c": 3, "ld": 16}, {"pixels": H * W, "c": C, "ld": C}],
     "rearrange": [{"s7": 16, "x7": 1, "y7": 1, "s6": 30, "x6": 16, "y6": 16}],
 }
-WITH_RESIDUAL = ("add_act", "arith", "matmul")
+WITH_RESIDUAL = ("add_act", "arith", "matmul", "mlp", "inverted_residual")
 
 
 def cases() -> Iterator[tuple[str, str, str, Params]]:
@@ -118,7 +126,7 @@ def launch(op: str, kernel: str, dtype: str, params: Params, drop: str) -> tuple
         weight=torch.ones(8192) if weighted else None,
         bias=torch.ones(C) if op.startswith("conv") else None,
         residual=Guarded(torch.ones(H * W, C, dtype=DTYPES[dtype])) if residual else None,
-        gate=Guarded(torch.ones(1, C, dtype=DTYPES[dtype])) if params.get("prologue") == GATE else None,
+        gate=Guarded(torch.ones(1, int(params["c"]), dtype=DTYPES[dtype])) if params.get("prologue") == GATE else None,
     )  # fmt: skip
     return y.view[:count], [site for site in sites if site.startswith("wait_for_earlier")]
 

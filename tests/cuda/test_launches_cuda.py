@@ -91,16 +91,17 @@ def test_launches_are_within_the_hardwares_limits(network: str, dtype: torch.dty
 def test_every_step_of_the_bench_networks_plans(
     network: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pooling, norms, gates, joins and copies too, at the smallest and the largest batch."""
+    """Those of several layers, pooling, norms, gates, joins and copies too, at the smallest and the largest batch."""
     with torch.device("meta"):
         net = pycnn.create_model(network).eval()
     net = net.to_empty(device="cpu").bfloat16()  # no values are looked at
     nothing = torch.zeros(16, dtype=torch.uint8)  # nor are weights, and packing them takes seconds
     monkeypatch.setattr(HostTarget, "pack", lambda *args: nothing)
     module = kernels()
-    made = program(net, torch.empty(1, 3, 224, 224, dtype=torch.bfloat16))
-    for batch in (1, 256):
-        (lowered,) = made.plans([torch.empty(batch, 3, 224, 224, dtype=torch.bfloat16)])
+    x = torch.empty(1, 3, 224, 224, dtype=torch.bfloat16)
+    made = [program(net, x, blocks=blocks) for blocks in (False, True)]
+    for batch, blocks in ((1, False), (256, False), (1, True), (256, True)):
+        (lowered,) = made[blocks].plans([torch.empty(batch, 3, 224, 224, dtype=torch.bfloat16)])
         plan = lowered.plan.plan
         assert len(plan) == len(lowered.steps) > 15
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable
 
 import pytest
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 import pycnn
 from pycnn import compiled
 from pycnn.planning import cpu
+from pycnn.planning.cuda import BLOCKS
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +42,7 @@ def as_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
             dtype=x.dtype,
             tf32=False,
             batch_invariant=batch_invariant,
+            blocks=os.environ.get(BLOCKS) == "1",
         )
         return lambda: made
 

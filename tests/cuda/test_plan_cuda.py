@@ -34,8 +34,9 @@ class HostTarget(CudaTarget):
         return super().memory(size).fill_(torch.nan)
 
 
-def program(net: nn.Module, x: Tensor, tf32: bool = False) -> Program:
-    target = HostTarget(kernels=allow_everything(), device=x.device, dtype=x.dtype, tf32=tf32)
+def program(net: nn.Module, x: Tensor, tf32: bool = False, blocks: bool = False) -> Program:
+    asked = {"device": x.device, "dtype": x.dtype, "tf32": tf32, "blocks": blocks}
+    target = HostTarget(kernels=allow_everything(), **asked)
     with torch.no_grad():
         graph = run_passes(capture(net, (x,), dtype=x.dtype), WITH_PROLOGUES)
     return Program(graph, Weights(graph.tensors, target), lambda: target)
@@ -61,11 +62,13 @@ def results(value: object) -> list[Tensor]:
 
 
 @torch.no_grad()
-def check(net: nn.Module, x: Tensor, tf32: bool = False, factor: float = 1.5) -> Program:
+def check(
+    net: nn.Module, x: Tensor, tf32: bool = False, factor: float = 1.5, blocks: bool = False
+) -> Program:
     """Error against fp64 at most `factor` times torch's own in that dtype, or two roundings; formats of torch."""
     net = net.to(DEVICE, x.dtype)
     truth = results(copy.deepcopy(net).double()(x.double()))
-    made = program(net, x, tf32)
+    made = program(net, x, tf32, blocks)
     own, found = results(net(x)), results(made.run([x]))
     for y, plain, wanted in zip(found, own, truth, strict=True):
         assert y.dtype == plain.dtype and y.shape == plain.shape

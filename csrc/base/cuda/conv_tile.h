@@ -193,10 +193,11 @@ PYCNN_DEVICE void turned_piece(const float* rows, int row, int first, float (&v)
   }
 }
 
-// The sums of one warp, whose first is (first_pixel, first_channel); `turn` is the warp's own shared memory.
-template <class Tile>
-PYCNN_DEVICE void conv_epilogue(const ConvArgs& a, const float (&acc)[Tile::kWarpM / 16][Tile::kWarpN / 8][4],
-                                char* turn, int first_pixel, int first_channel) {
+// The sums of one warp, whose first is (first_row, first_channel); `turn` is the warp's own shared memory. target_of(row):
+// the pixel of y and residual that a row of the block's tile is, negative where it is none.
+template <class Tile, class Target>
+PYCNN_DEVICE void conv_epilogue_at(const ConvArgs& a, const float (&acc)[Tile::kWarpM / 16][Tile::kWarpN / 8][4],
+                                   char* turn, int first_row, int first_channel, const Target& target_of) {
   using T = typename Storage<Tile::kMath>::Type;
   constexpr int kElements = kPiece<T>, kPieces = Tile::kWarpN / kElements;
   const int lane = thread() % 32, base = static_cast<int>(block_y()) * a.k;
@@ -208,11 +209,10 @@ PYCNN_DEVICE void conv_epilogue(const ConvArgs& a, const float (&acc)[Tile::kWar
     sync_warp();
 #pragma unroll
     for (int item = lane; item < 16 * kPieces; item += 32) {
-      const int64_t pixel = first_pixel + i * 16 + item / kPieces;
       const int channel = first_channel + item % kPieces * kElements;
       const int count = a.k - channel < kElements ? a.k - channel : kElements;
-      if (pixel >= a.pixels || count <= 0) continue;
-      const int64_t target = conv_target<Tile>(a, pixel);
+      const int64_t target = target_of(first_row + i * 16 + item / kPieces);
+      if (target < 0 || count <= 0) continue;
       float v[kElements], r[kElements];
       turned_piece<Tile>(rows, item / kPieces, item % kPieces * kElements, v);
       if (a.bias)
@@ -229,6 +229,13 @@ PYCNN_DEVICE void conv_epilogue(const ConvArgs& a, const float (&acc)[Tile::kWar
       store_piece(static_cast<T*>(a.y) + target * a.ldy + base + channel, count, a.wide_y && count == kElements, v);
     }
   }
+}
+
+template <class Tile>
+PYCNN_DEVICE void conv_epilogue(const ConvArgs& a, const float (&acc)[Tile::kWarpM / 16][Tile::kWarpN / 8][4],
+                                char* turn, int first_pixel, int first_channel) {
+  const auto target = [&](int pixel) -> int64_t { return pixel < a.pixels ? conv_target<Tile>(a, pixel) : -1; };
+  conv_epilogue_at<Tile>(a, acc, turn, first_pixel, first_channel, target);
 }
 
 // The sums of each warp's part of a block's tile over `tiles` tiles of the reduction; then all of shared memory is free.

@@ -29,6 +29,15 @@ inline constexpr int kSteps = 2;  // products a row
 
 PYCNN_DEVICE int place(int row, int piece) { return row * kRowBytes + ((piece ^ (row >> 1 & 3)) << 4); }
 
+// Copies packed rows, in `pieces` pieces of 16 bytes, to the places of a tile's; by all kThreads of a block. Tiles begin at
+// multiples of 8 rows, so that several may be copied as one.
+template <int kThreads>
+PYCNN_DEVICE void copy_tiles(char* to, const char* from, int pieces) {
+#pragma unroll 1
+  for (int piece = thread(); piece < pieces; piece += kThreads)
+    cp_async16(to + place(piece / kRowPieces, piece % kRowPieces), from + piece * 16, 16);
+}
+
 // Fragments of kTiles tiles, kWords registers each, with the other half of the split beside them where kMath needs it.
 template <Math kMath, int kTiles, int kWords>
 struct Fragments {
@@ -92,6 +101,24 @@ PYCNN_DEVICE void multiply_rows(float (&acc)[kM / 16][kN / 8][4], const char* a,
         }
         mma_words<kMath>(acc[i][j], fa.high[i], fb.high[j]);
       }
+  }
+}
+
+// The same over one step of B's rows, first rows of a tile, with A's fragments in registers, 16 rows each.
+template <Math kMath, int kM, int kN>
+PYCNN_DEVICE void multiply_held(float (&acc)[kM / 16][kN / 8][4], const uint32_t (&a)[kM / 16][4], const char* b,
+                                int step) {
+  const int lane = thread() % 32, matrix = lane / 8;
+  uint32_t words[4];
+#pragma unroll
+  for (int j = 0; j < kN / 16; ++j) {
+    ldmatrix_x4(words, b + place(j * 16 + lane % 8 + matrix / 2 * 8, step * 2 + matrix % 2));
+    const uint32_t low[2] = {words[0], words[1]}, high[2] = {words[2], words[3]};
+#pragma unroll
+    for (int i = 0; i < kM / 16; ++i) {
+      mma_words<kMath>(acc[i][j * 2], a[i], low);
+      mma_words<kMath>(acc[i][j * 2 + 1], a[i], high);
+    }
   }
 }
 

@@ -51,6 +51,11 @@ inline const char* why_not_prologue(const Conv2dParams& p) {
   return p.prologue == Prologue::kNone ? nullptr : "has no prologue";
 }
 
+// Whether what is behind the norm of a prologue is a clamp.
+inline bool clamps(const Conv2dParams& p) {
+  return p.prologue_act == Act::kNone || p.prologue_act == Act::kRelu || p.prologue_act == Act::kRelu6;
+}
+
 template <class Visit>
 void visit_fields(Conv2dParams& p, Visit&& field) {
   field("n", p.n), field("h", p.h), field("w", p.w), field("c", p.c), field("k", p.k);

@@ -24,5 +24,9 @@ KernelList<Conv2dParams> conv2d_prologue();
 // On tensor cores of sm_90.
 KernelList<Conv2dParams> conv2d_wgmma_bf16();
 KernelList<Conv2dParams> conv2d_wgmma_f16();
+KernelList<Conv2dParams> conv2d_wgmma_norm_bf16();
+KernelList<Conv2dParams> conv2d_wgmma_norm_f16();
+KernelList<Conv2dParams> conv2d_wgmma_gate_bf16();
+KernelList<Conv2dParams> conv2d_wgmma_gate_f16();
 
 }  // namespace pycnn::cuda

@@ -35,9 +35,8 @@ struct ConvNorm : ConvPrologue<Tile, Prologue::kNorm, NormRows<Tile>> {
   static int64_t channels(const Conv2dParams& p) { return Launcher::tiles(conv_shape(p)) * Tile::kTileElements; }
 
   static const char* why_not(const Conv2dParams& p) {
-    const bool clamps = p.prologue_act == Act::kNone || p.prologue_act == Act::kRelu || p.prologue_act == Act::kRelu6;
     const char* reason = Base::why_not(p);
-    return reason || clamps ? reason : "is for a norm with relu, relu6 or nothing behind it";
+    return reason || clamps(p) ? reason : "is for a norm with relu, relu6 or nothing behind it";
   }
 
   // Whole tiles of weights are multiples of 64 bytes: what follows is aligned.

@@ -157,7 +157,7 @@ PYCNN_DEVICE void wgmma_consume(const WgmmaArgs& a, const WgmmaMemory<Tile>& mem
   each_tile<Tile>(a, [&](int pixel, int channel) {
     float acc[Tile::kBlockN / 2] = {};
     if constexpr (Tile::kSplit == 1) fetch_residual(a, memory, group, pixel + group * 64, channel);
-    wgmma_multiply(a, memory, ring, group, acc);
+    wgmma_multiply(a, memory, ring, group, pixel + group * 64, acc);
     if constexpr (Tile::kSplit == 1) {
       wgmma_epilogue(a, memory, group, parity, pixel + group * 64, channel, acc);
     } else {

@@ -10,17 +10,30 @@ template <class Tile>
 struct WgmmaKernel {
   using T = typename Tile::T;
   static constexpr Dtype kDtype = kDtypeOf<T>;
+  static constexpr bool kNorm = Tile::kPrologue == Prologue::kNorm;
 
   static const char* why_not(const Conv2dParams& p) {
-    if (const char* reason = why_not_prologue(p)) return reason;
+    if (const char* reason = why_not_prologue_of(p)) return reason;
     if (!wgmma_is_on()) return "is off until a GPU has confirmed it: PYCNN_CUDA_WGMMA=1 turns it on";
     if (const char* reason = sm90_missing()) return reason;
     if (wgmma_steps(p) < Tile::kSplit) return "has fewer steps of the reduction than blocks to share them";
     return wgmma_why_not(p);
   }
 
-  static int64_t packed_bytes(const Conv2dParams& p) {
+  static const char* why_not_prologue_of(const Conv2dParams& p) {
+    if constexpr (Tile::kPrologue == Prologue::kNone) return why_not_prologue(p);
+    if (p.prologue != Tile::kPrologue) return kNorm ? "is for a norm of x" : "is for a gate of x";
+    if (!sees_pixels(p))
+      return "is for 1x1 convolutions of one group without padding, which the prologue does not reach";
+    return !kNorm || clamps(p) ? nullptr : "is for a norm with relu, relu6 or nothing behind it";
+  }
+
+  static int64_t channels(const Conv2dParams& p) { return wgmma_chunks(p) * kWgmmaChannels; }
+  static int64_t weight_bytes(const Conv2dParams& p) {
     return p.k * wgmma_steps(p) * kWgmmaChannels * static_cast<int64_t>(sizeof(T));
+  }
+  static int64_t packed_bytes(const Conv2dParams& p) {
+    return weight_bytes(p) + (kNorm ? 2 * channels(p) * static_cast<int64_t>(sizeof(float)) : 0);
   }
 
   static void pack(const Conv2dParams& p, const float* w, void* packed) {
@@ -29,10 +42,17 @@ struct WgmmaKernel {
     for (int64_t k = 0; k < p.k; ++k)
       for (int64_t tap = 0; tap < taps; ++tap)
         for (int64_t c = 0; c < padded; ++c) *to++ = from_float<T>(c < p.c ? w[(k * p.c + c) * taps + tap] : 0.0f);
+    if constexpr (kNorm)
+      for (int64_t half = 0; half < 2; ++half)
+        for (int64_t c = 0; c < padded; ++c)
+          reinterpret_cast<float*>(to)[half * padded + c] = c < p.c ? w[p.k * p.c + half * p.c + c] : 0.0f;
   }
 
   static int64_t n_tiles(const Conv2dParams& p) { return (p.k + Tile::kBlockN - 1) / Tile::kBlockN; }
   static int64_t tiles(const Conv2dParams& p) { return (p.pixels() + Tile::kBlockM - 1) / Tile::kBlockM * n_tiles(p); }
+
+  // Of an element of x that the prologue changes: unpacked, multiplied, clamped, packed, as counted in the source.
+  static constexpr double kChange = 7;
 
   // A persistent block's tiles are counted as blocks. One that shares its tile reads the others' sums, split - 1 times
   // its share of them, and waits twice for the whole cluster.
@@ -46,7 +66,12 @@ struct WgmmaKernel {
     d.bytes = steps * Tile::kStageBytes + kM * kN * (sizeof(T) * (p.ldr > 0 ? 2 : 1) / kSplit);
     if (kSplit > 1) d.bytes += kM * kN * sizeof(float) * (kSplit - 1) / kSplit;
     d.waits = steps / Tile::kStages + 2 + (kSplit > 1 ? 2 : 0);
-    return cost_of(d);
+    Cost cost = cost_of(d);
+    if constexpr (Tile::kPrologue != Prologue::kNone) {
+      d.operations = 2 * kChange * kM * steps * kWgmmaChannels, d.rate = kGpu.vectors;
+      cost.products = std::fmax(cost.products, cost_of(d).products);
+    }
+    return cost;
   }
 
   static const char* maps(const Conv2dParams& p, const Ptrs& ptrs, WgmmaArgs& a) {
@@ -70,7 +95,13 @@ struct WgmmaKernel {
     a.dh = narrow(p.dh), a.dw = narrow(p.dw), a.im2col = !wgmma_pointwise(p);
     a.chunks = narrow(wgmma_chunks(p)), a.steps = narrow(wgmma_steps(p));
     a.tiles = narrow(tiles(p)), a.n_tiles = narrow(n_tiles(p));
-    a.act = p.act, a.act_param = static_cast<float>(p.act_param);
+    a.c = narrow(p.c), a.act = p.act, a.act_param = static_cast<float>(p.act_param);
+    WgmmaPrologue& before = a.prologue;
+    before.scale = reinterpret_cast<const float*>(static_cast<const char*>(ptrs.w) + weight_bytes(p));
+    before.shift = before.scale + channels(p);
+    before.low = p.prologue_act == Act::kNone ? -INFINITY : 0.0f;
+    before.high = p.prologue_act == Act::kRelu6 ? 6.0f : INFINITY;
+    before.gate = ptrs.gate, before.ld = p.ldg, before.wide = aligned16(ptrs.gate) && p.ldg % 8 == 0;
     return a;
   }
 
@@ -111,6 +142,19 @@ constexpr Kernel<Conv2dParams> wgmma_kernel(const char* name) {
     static constexpr const Kernel<Conv2dParams>* list[] = {&kernels[0], &kernels[1], &kernels[2],  \
                                                            &kernels[3], &kernels[4], &kernels[5]}; \
     return {list, sizeof list / sizeof *list};                                                     \
+  }
+
+// With one prologue; 256 channels would leave no registers for it.
+#define PYCNN_CONV2D_WGMMA_PROLOGUE(word, type, Type, prologue)                                                  \
+  KernelList<Conv2dParams> conv2d_wgmma_##word##_##type() {                                                      \
+    static constexpr Kernel<Conv2dParams> kernels[] = {                                                          \
+        wgmma_kernel<WgmmaTile<Type, 128, 6, 1, prologue>>("conv2d_" #word "_wgmma128x128_" #type "_sm90"),      \
+        wgmma_kernel<WgmmaTile<Type, 64, 8, 1, prologue>>("conv2d_" #word "_wgmma128x64_" #type "_sm90"),        \
+        wgmma_kernel<WgmmaTile<Type, 64, 8, 2, prologue>>("conv2d_" #word "_wgmma128x64_split2_" #type "_sm90"), \
+        wgmma_kernel<WgmmaTile<Type, 64, 8, 4, prologue>>("conv2d_" #word "_wgmma128x64_split4_" #type "_sm90"), \
+    };                                                                                                           \
+    static constexpr const Kernel<Conv2dParams>* list[] = {&kernels[0], &kernels[1], &kernels[2], &kernels[3]};  \
+    return {list, sizeof list / sizeof *list};                                                                   \
   }
 
 }  // namespace pycnn::cuda

@@ -6,6 +6,9 @@
 // `full` barrier is over when its bytes have landed, its `empty` barrier when the 8 warps that multiply are done with it.
 // Blocks are persistent: they take every grid_x()-th tile, and load the next while they end one. The epilogue is fp32.
 //
+// kPrologue: each warpgroup changes its rows of x in their buffer, through registers, before it multiplies them, while
+// the products of the step before fly.
+//
 // kSplit > 1: a cluster of kSplit blocks makes one tile, each over its part of the reduction. The sums go to shared
 // memory, and each block adds those of its share of the rows in the order of ranks, so that every run gives the same bits.
 #pragma once
@@ -14,6 +17,15 @@
 #include "ops/conv2d/wgmma_maps.h"
 
 namespace pycnn::cuda {
+
+// What x passes on its way (conv2d.h): clamp(x * scale + shift), zeros up to whole steps of channels; or x * gate.
+struct WgmmaPrologue {
+  const float *scale, *shift;  // 16-byte aligned
+  float low, high;
+  const void* gate;  // a row of channels for each image
+  int64_t ld;        // elements between rows
+  int wide;          // whole pieces of them are aligned
+};
 
 struct WgmmaArgs {
   TensorMap x, w, residual, y;
@@ -27,14 +39,17 @@ struct WgmmaArgs {
   int chunks, steps;        // of a tap; of the reduction
   int tiles, n_tiles;       // in all; of output channels
   int residual_tma, y_tma;  // TMA moves them
+  int c;                    // of x
   Act act;
   float act_param;
+  WgmmaPrologue prologue;
 };
 
-template <class T_, int kBlockN_, int kStages_, int kSplit_ = 1>
+template <class T_, int kBlockN_, int kStages_, int kSplit_ = 1, Prologue kPrologue_ = Prologue::kNone>
 struct WgmmaTile {
   using T = T_;
   static constexpr int kBlockM = kWgmmaPixels, kBlockN = kBlockN_, kStages = kStages_, kSplit = kSplit_;
+  static constexpr Prologue kPrologue = kPrologue_;
   static constexpr int kThreads = 384, kGroup = 128, kWarps = 8;  // warps that multiply
   static constexpr int kColumns = kBlockN / 8;                    // columns of 8 of a thread's sums
   static constexpr int kABytes = kBlockM * kSwizzleBytes, kBBytes = kBlockN * kSwizzleBytes;
@@ -154,16 +169,58 @@ PYCNN_DEVICE void wgmma_produce(const WgmmaArgs& a, const WgmmaMemory<Tile>& mem
   });
 }
 
-// Adds to acc the sums of 64 pixels from a's row 64 * group on, over this block's steps; buffers are given back one step behind.
+// A step's 64 rows of x, from `pixel` on, as the prologue makes them of what landed: a thread changes one piece of each
+// 16th row, which is the same channels since rows are swizzled by 8.
+template <class Tile>
+PYCNN_DEVICE void change_step(const WgmmaArgs& a, char* rows, int pixel, int step) {
+  using T = typename Tile::T;
+  constexpr int kElements = kPiece<T>;
+  const WgmmaPrologue& p = a.prologue;
+  const int lane = thread() % Tile::kGroup, row = lane / 8;
+  const int first = step * static_cast<int>(kWgmmaChannels) + (lane % 8 ^ row % 8) * kElements;
+  float factor[kElements], shift[kElements], v[kElements];
+  if constexpr (Tile::kPrologue == Prologue::kNorm)
+#pragma unroll
+    for (int e = 0; e < kElements; e += 4) {
+      const Vec16 scales = load16(p.scale + first + e, true), shifts = load16(p.shift + first + e, true);
+#pragma unroll
+      for (int f = 0; f < 4; ++f) factor[e + f] = bits_float(scales.word[f]), shift[e + f] = bits_float(shifts.word[f]);
+    }
+  const int left = a.c - first, count = left < kElements ? left : kElements;
+#pragma unroll
+  for (int i = 0; i < 64; i += 16) {
+    char* at = rows + (row + i) * kSwizzleBytes + lane % 8 * 16;
+    unpack<T>(shared_load16(at), v);
+    if constexpr (Tile::kPrologue == Prologue::kNorm) {
+#pragma unroll
+      for (int e = 0; e < kElements; ++e) {
+        v[e] = v[e] * factor[e] + shift[e];
+        v[e] = v[e] < p.low ? p.low : v[e] > p.high ? p.high : v[e];
+      }
+    } else {
+      const int image = pixel + row + i < a.pixels ? (pixel + row + i) / a.ow / a.oh : 0;
+      load_piece(static_cast<const T*>(p.gate) + image * p.ld + first, count, p.wide && count == kElements, factor);
+#pragma unroll
+      for (int e = 0; e < kElements; ++e) v[e] *= factor[e];
+    }
+    shared_store16(at, pack_piece<T>(v));
+  }
+  fence_async();
+  sync_threads(3 + thread() / Tile::kGroup, Tile::kGroup);
+}
+
+// Adds to acc the sums of 64 pixels from a's row 64 * group on, the first of which is `pixel`, over this block's steps; buffers are given back one step behind.
 template <class Tile>
 PYCNN_DEVICE void wgmma_multiply(const WgmmaArgs& a, const WgmmaMemory<Tile>& memory, Ring<Tile::kStages>& ring,
-                                 int group, float (&acc)[Tile::kBlockN / 2]) {
+                                 int group, int pixel, float (&acc)[Tile::kBlockN / 2]) {
   const Steps steps = own_steps<Tile>(a);
   int step = steps.begin, previous = ring.stage;
 #pragma unroll 1
   do {  // a block has a step at least
     mbarrier_wait(memory.full(ring.stage), ring.phase);
-    const uint64_t rows = wgmma_descriptor(memory.a(ring.stage) + group * 64 * kSwizzleBytes);
+    char* first = memory.a(ring.stage) + group * 64 * kSwizzleBytes;
+    if constexpr (Tile::kPrologue != Prologue::kNone) change_step<Tile>(a, first, pixel, step);
+    const uint64_t rows = wgmma_descriptor(first);
     const uint64_t columns = wgmma_descriptor(memory.b(ring.stage));
     wgmma_fence();
 #pragma unroll

@@ -12,10 +12,12 @@
 #include "ops/excitation/cuda.h"
 #include "ops/global_pool/cuda.h"
 #include "ops/group_norm/cuda.h"
+#include "ops/inverted_residual/cuda.h"
 #include "ops/layer_norm/cuda.h"
 #include "ops/layout/cuda.h"
 #include "ops/local_response_norm/cuda.h"
 #include "ops/matmul/cuda.h"
+#include "ops/mlp/cuda.h"
 #include "ops/pool2d/cuda.h"
 #include "ops/rearrange/cuda.h"
 #include "ops/softmax/cuda.h"
@@ -65,12 +67,15 @@ const std::vector<Op>& op_table() {
   static const std::vector<Op> table{
       describe("conv2d", conv2d_depthwise3x3(), conv2d_depthwise3x3s2(), conv2d_depthwise5x5(), conv2d_depthwise5x5s2(),
                conv2d_depthwise7x7(), conv2d_depthwise7x7s2(), conv2d_depthwise(), conv2d_bf16(), conv2d_f16(),
-               conv2d_tf32(), conv2d_f32(), conv2d_prologue(), conv2d_wgmma_bf16(), conv2d_wgmma_f16()),
+               conv2d_tf32(), conv2d_f32(), conv2d_prologue(), conv2d_wgmma_bf16(), conv2d_wgmma_f16(),
+               conv2d_wgmma_norm_bf16(), conv2d_wgmma_norm_f16(), conv2d_wgmma_gate_bf16(), conv2d_wgmma_gate_f16()),
       describe("conv2d_pool", conv2d_pool()),
       describe("conv2d_sums", conv2d_sums3x3(), conv2d_sums3x3s2(), conv2d_sums5x5(), conv2d_sums5x5s2(),
                conv2d_sums()),
       describe("conv2d_layer_norm", conv2d_layer_norm7x7(), conv2d_layer_norm()),
       describe("excitation", excitation_layers()),
+      describe("mlp", mlp_tiles()),
+      describe("inverted_residual", inverted_residual_tiles()),
       describe("conv_transpose2d", conv_transpose2d_phases()),
       describe("matmul", matmul_tiles()),
       describe("pool2d", pool2d_window()),
