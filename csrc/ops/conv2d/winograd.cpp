@@ -281,28 +281,15 @@ double cost(const Conv2dParams& p, int workers) {
   return predicted(size(p.groups) * multiplies, size(packed_size<M, R>(p)));
 }
 
+template <int M, int R>
+constexpr KernelOf<Conv2dParams> kernel(const char* name) {
+  return {name, why_not<M, R>, packed_size<M, R>, pack<M, R>, workspace<M, R>, run<M, R>, cost<M, R>};
+}
+
 }  // namespace
 
-extern const KernelOf<Conv2dParams> conv2d_winograd4{"conv2d_winograd4_" PYCNN_KERNEL_SUFFIX,
-                                                     why_not<4, 3>,
-                                                     packed_size<4, 3>,
-                                                     pack<4, 3>,
-                                                     workspace<4, 3>,
-                                                     run<4, 3>,
-                                                     cost<4, 3>};
-extern const KernelOf<Conv2dParams> conv2d_winograd2{"conv2d_winograd2_" PYCNN_KERNEL_SUFFIX,
-                                                     why_not<2, 3>,
-                                                     packed_size<2, 3>,
-                                                     pack<2, 3>,
-                                                     workspace<2, 3>,
-                                                     run<2, 3>,
-                                                     cost<2, 3>};
-extern const KernelOf<Conv2dParams> conv2d_winograd5x5{"conv2d_winograd5x5_" PYCNN_KERNEL_SUFFIX,
-                                                       why_not<2, 5>,
-                                                       packed_size<2, 5>,
-                                                       pack<2, 5>,
-                                                       workspace<2, 5>,
-                                                       run<2, 5>,
-                                                       cost<2, 5>};
+extern const KernelOf<Conv2dParams> conv2d_winograd4 = kernel<4, 3>("conv2d_winograd4_" PYCNN_KERNEL_SUFFIX);
+extern const KernelOf<Conv2dParams> conv2d_winograd2 = kernel<2, 3>("conv2d_winograd2_" PYCNN_KERNEL_SUFFIX);
+extern const KernelOf<Conv2dParams> conv2d_winograd5x5 = kernel<2, 5>("conv2d_winograd5x5_" PYCNN_KERNEL_SUFFIX);
 
 }  // namespace pycnn::PYCNN_ISA_NS
