@@ -51,15 +51,16 @@ def test_idle_workers_sleep() -> None:
     assert float(done.stdout) < 0.1, done.stdout + done.stderr
 
 
-STREAK = """
-import time, torch
+SMALL = """
+import os, time, torch
 from pycnn import _C
 
-def small_plan(wakes):
+def small_plan(wakes, steps=1):
     plan = _C.Plan(0, 0, 2, 1, 1, True, None, wakes)
     params, none = {"pixels": 256, "c": 16, "ldx": 16, "ldy": 16, "act": 1}, ("none", 0)
     step = ("elementwise", "elementwise_reference", params, ("input", 0), none, none, none)
-    plan.add(*step, ("output", 0))
+    for _ in range(steps):
+        plan.add(*step, ("output", 0))
     return plan
 
 x, y = torch.randn(256, 16), torch.empty(256, 16)
@@ -73,6 +74,11 @@ def workers_of(plan):
 
 always, small = small_plan(True), small_plan(False)
 assert workers_of(always) == 2
+"""
+
+STREAK = (
+    SMALL
+    + """
 for _ in range(3):
     time.sleep(0.02)  # the pool's thread sleeps
     assert workers_of(small) == 1
@@ -86,9 +92,32 @@ assert shared and torch.equal(y, x.relu())
 time.sleep(0.02)
 assert workers_of(always) == 2
 """
+)
+
+ONE_CPU = (
+    SMALL
+    + """
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+for thread in os.listdir("/proc/self/task"):
+    os.sched_setaffinity(int(thread), os.sched_getaffinity(0))
+plan = small_plan(True, steps=21)
+start = time.process_time()
+for _ in range(100):
+    plan.run(*addresses)
+print(time.process_time() - start)
+assert torch.equal(y, x.relu()) and workers_of(small) == 1
+"""
+)
 
 
 def test_small_work_does_not_wake_sleepers_but_a_streak_does() -> None:
     """In a process of its own: all the pool's threads must be awake; other tests leave more than there are cores."""
     done = python(STREAK)
     assert done.returncode == 0, done.stderr
+
+
+def test_threads_on_one_cpu_do_not_spin_for_each_other() -> None:
+    """As the scheduler may have them on a busy machine. 4096 turns at each of 2000 barriers were 0.2 s."""
+    done = python(ONE_CPU)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 0.1

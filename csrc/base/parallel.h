@@ -20,11 +20,11 @@ using Job = void (*)(void* context, Worker worker);
 // Subnormals are flushed to zero inside the job; the caller's floating-point mode is restored.
 void parallel(int workers, Backend backend, Job job, void* context, Wake wake = Wake::kAlways);
 
-// Barrier between the steps of one parallel(): all `count` workers must call wait(), each with its own sense variable
-// that starts at 0.
+// Barrier between the steps of one parallel(): all workers must call wait(), each with its own sense variable that starts
+// at 0. Who waits spins, but for one on whose CPU another worker is: it yields.
 class Barrier {
  public:
-  void wait(int& sense, int count);
+  void wait(int& sense, Worker worker);
 
  private:
   alignas(64) int arrived_ = 0;

@@ -102,7 +102,7 @@ struct Plan::Call {
         step(i, worker, {0, 1}, image, worker.id, section.own_workspace, clock);
     for (int64_t image = alone; image < section.images; ++image)
       for (size_t i = section.begin; i < section.end; ++i) {
-        barrier.wait(sense, worker.count);
+        barrier.wait(sense, worker);
         step(i, worker, worker, image, 0, 0, clock);
       }
     clock.section(section.begin, section.end, worker);
@@ -113,7 +113,7 @@ struct Plan::Call {
     int sense = 0;
     auto next = plan.sections_.begin();
     for (size_t i = 0; i < plan.steps_.size();) {
-      if (i > 0) barrier.wait(sense, worker.count);
+      if (i > 0) barrier.wait(sense, worker);
       if (next != plan.sections_.end() && next->begin == i) {
         section(*next, worker, sense, clock);
         i = (next++)->end;
