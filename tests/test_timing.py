@@ -260,19 +260,6 @@ def test_a_dead_or_failing_worker_and_unknown_names_are_one_sentence(tmp_path):
     assert done.returncode == 1 and done.stderr.startswith("usage: ")
 
 
-def test_a_workload_of_another_image_size() -> None:
-    square, asked = Workload.parse("small_cnn:2:40"), Workload.parse("small_cnn:2:40x56")
-    assert square == Workload("small_cnn", 2, (40, 40)) and asked == replace(square, size=(40, 56))
-    assert (square.label, square.title) == ("small_cnn 2 at 40²", "small_cnn, batch 2, 40×40")
-    assert (asked.label, asked.title) == ("small_cnn 2 at 40×56", "small_cnn, batch 2, 40×56")
-    assert networks.network_and_input(asked)[1].shape == (2, 3, 40, 56)
-    small = networks.flops_per_image(replace(square, size=(20, 28)))
-    assert 3.9 < networks.flops_per_image(asked) / small < 4  # all but the last layer's
-    (found,) = compare([asked], engines=["pycnn"], rounds=1, seconds=0.0, threads=1)
-    assert found.workload == asked and found.error < 1e-5
-    assert Timing.from_dict(json.loads(json.dumps(asdict(found)))) == found
-
-
 def test_engines_are_found_by_name_and_word_and_say_what_they_need(monkeypatch):
     assert find_engines(["pycnn", "torch-nchw"]) == ["torch NCHW", "pycnn"]
     assert find_engines(["all"]) == available()

@@ -1,13 +1,25 @@
-"""Which networks can be timed: torchvision's and timm's too, each the same in every process; wrong names and sizes."""
+"""Which networks can be timed and at which sizes, torchvision's and timm's too, each the same in every process."""
 
+import json
 import sys
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 from torch import nn
 
 from pycnn import extras
-from pycnn.timing import ENGINES, Failure, Listener, Workload, available, compare, networks, rounds
+from pycnn.timing import (
+    ENGINES,
+    Failure,
+    Listener,
+    Timing,
+    Workload,
+    available,
+    compare,
+    networks,
+    rounds,
+)
 
 LENET = Workload("lenet_like", 1)
 OTHERS = (
@@ -72,3 +84,16 @@ def test_every_process_makes_the_same_network_whose_errors_show():
     with torch.inference_mode():
         a, b = net(x)
     assert (a - b).abs().max() > 1e-3 * a.abs().max()  # not the last bias alone
+
+
+def test_a_workload_of_another_image_size() -> None:
+    square, asked = Workload.parse("small_cnn:2:40"), Workload.parse("small_cnn:2:40x56")
+    assert square == Workload("small_cnn", 2, (40, 40)) and asked == replace(square, size=(40, 56))
+    assert (square.label, square.title) == ("small_cnn 2 at 40²", "small_cnn, batch 2, 40×40")
+    assert (asked.label, asked.title) == ("small_cnn 2 at 40×56", "small_cnn, batch 2, 40×56")
+    assert networks.network_and_input(asked)[1].shape == (2, 3, 40, 56)
+    small = networks.flops_per_image(replace(square, size=(20, 28)))
+    assert 3.9 < networks.flops_per_image(asked) / small < 4  # all but the last layer's
+    (found,) = compare([asked], engines=["pycnn"], rounds=1, seconds=0.0, threads=1)
+    assert found.workload == asked and found.error < 1e-5
+    assert Timing.from_dict(json.loads(json.dumps(asdict(found)))) == found

@@ -55,9 +55,10 @@ class FlushSubnormals {
 
 constexpr int kMaxWorkers = 256;
 
-// One more than the CPU that worker `id` of the last parallel() was on when it last began or waited; 0: none was. Advice: jobs of several callers
-// write over each other's. On a busy machine the scheduler may put two workers on one CPU, and one that spins there keeps
-// the other from what it spins for: LeNet at batch 8 took 700 us so, and 50 with one worker.
+// One more than the CPU that worker `id` of the last parallel() was on when it last began or waited; 0: none was.
+// Advice: jobs of several callers write over each other's. On a busy machine the scheduler may put two workers on one
+// CPU, and one that spins there keeps the other from what it spins for: LeNet at batch 8 took 700 us so, and 50 with one
+// worker.
 std::atomic<int> places[kMaxWorkers];
 
 int note_place(int id) {

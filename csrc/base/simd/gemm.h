@@ -9,8 +9,8 @@ namespace pycnn::PYCNN_ISA_NS {
 inline constexpr int kMaxRows = kLanes == 16 ? 14 : 6;
 
 // A is read through row pointers, so that a convolution needs no copy of its input: row r of the product is the
-// concatenation over taps t of depth elements at rows[t * mr + r] + first. B is packed by pack_panel in panels of kLanes columns:
-// w[panel][taps][depth / step][kLanes][step], zero past the last column and the last of depth; step: Products<E>::kStep.
+// concatenation over taps t of depth elements at rows[t * mr + r] + first. B is packed by pack_panel in panels of kLanes
+// columns: w[panel][taps][depth / step][kLanes][step], zero past the last column and the last of depth; step: Products<E>::kStep.
 // Y: what the results and the residual are.
 template <class E, class Y = E>
 struct TileOf {

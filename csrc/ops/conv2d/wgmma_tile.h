@@ -209,7 +209,8 @@ PYCNN_DEVICE void change_step(const WgmmaArgs& a, char* rows, int pixel, int ste
   sync_threads(3 + thread() / Tile::kGroup, Tile::kGroup);
 }
 
-// Adds to acc the sums of 64 pixels from a's row 64 * group on, the first of which is `pixel`, over this block's steps; buffers are given back one step behind.
+// Adds to acc the sums of 64 pixels from a's row 64 * group on, the first of which is `pixel`, over this block's steps;
+// buffers are given back one step behind.
 template <class Tile>
 PYCNN_DEVICE void wgmma_multiply(const WgmmaArgs& a, const WgmmaMemory<Tile>& memory, Ring<Tile::kStages>& ring,
                                  int group, int pixel, float (&acc)[Tile::kBlockN / 2]) {

@@ -1,8 +1,9 @@
-// Winograd convolution F(4x4, 3x3), F(2x2, 3x3) and F(2x2, 5x5), its stages fused: a worker transforms the input of a block of tiles,
-// multiplies it by the transformed weights point by point, some outputs at a time, and transforms those back with bias,
-// residual and activation, so that neither the transformed input nor the products leave its cache. Between its input and
-// output all is fp32: bf16 would round the transformed values, whose errors the transform back enlarges. Dilated, the
-// outputs dh rows and dw columns apart are a map of their own without dilation, one of dh x dw interleaved.
+// Winograd convolution F(4x4, 3x3), F(2x2, 3x3) and F(2x2, 5x5), its stages fused: a worker transforms the input of a
+// block of tiles, multiplies it by the transformed weights point by point, some outputs at a time, and transforms those
+// back with bias, residual and activation, so that neither the transformed input nor the products leave its cache.
+// Between its input and output all is fp32: bf16 would round the transformed values, whose errors the transform back
+// enlarges. Dilated, the outputs dh rows and dw columns apart are a map of their own without dilation, one of dh x dw
+// interleaved.
 #include "base/simd/activate.h"
 #include "base/simd/gemm.h"
 #include "ops/conv2d/cost.h"

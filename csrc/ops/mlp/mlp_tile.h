@@ -1,9 +1,10 @@
 // Two products on tensor cores with an activation between them: rows are pixels, the hidden channels come in chunks of 32.
 //
 // A block computes kBlockM pixels, kWarpM a warp, of all output channels. x lies in shared memory, or where kHeld in
-// registers, as fragments; the weights of both layers for one chunk travel through kStages buffers by cp.async. A warp's sums of a chunk, with bias
-// and activation in fp32, are rounded where they are: four sums of a 16 x 8 tile are half a fragment of the second
-// product's A. Both reductions go in the order of conv_tile.h, so that the bits are those of two kernels.
+// registers, as fragments; the weights of both layers for one chunk travel through kStages buffers by cp.async. A warp's
+// sums of a chunk, with bias and activation in fp32, are rounded where they are: four sums of a 16 x 8 tile are half a
+// fragment of the second product's A. Both reductions go in the order of conv_tile.h, so that the bits are those of two
+// kernels.
 #pragma once
 #include "base/cuda/conv_tile.h"
 #include "ops/mlp/mlp.h"
