@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
 from nets import Branches, error, fast, settle, truth
 from torch import Tensor, nn
+from torch._prims_common import suggest_memory_format
 
 import pycnn
+from pycnn.planning.formats import is_channels_last
+
+
+def test_the_format_of_a_tensor_is_torchs_for_all_strides() -> None:
+    draw, found = random.Random(3), 0
+    for _ in range(6000):
+        shape = draw.choices((0, 1, 2, 3), (1, 6, 6, 6), k=4)
+        order = draw.choice(((1, 3, 2, 0), draw.sample(range(4), 4)))
+        strides, step = [0] * 4, 1
+        for axis in order:
+            strides[axis] = step
+            step *= draw.choice((1, max(shape[axis], 1), 3))
+        if draw.random() < 0.3:
+            strides[draw.randrange(4)] = draw.choice((0, 1, 2, 6))
+        t = torch.empty_strided(shape, strides, device="meta")
+        last = suggest_memory_format(t) == torch.channels_last
+        assert is_channels_last(t) == last, (shape, strides)
+        found += last
+    assert found > 500
 
 
 def test_a_branch_on_the_layout_is_followed() -> None:

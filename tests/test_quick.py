@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -32,6 +34,16 @@ def test_nothing_is_captured_or_packed_again_for_a_new_shape(
             fast(torch.randn(n, 3, size, size))
         assert len(captured) == 1
         assert not packed, "the same kernels read the same weights"
+
+
+def test_a_first_call_imports_no_symbolic_mathematics() -> None:
+    """Under torch.compile and torch.export it is used; its import takes longer than a first call."""
+    code = (
+        "import sys, pycnn, torch; net = pycnn.optimize(pycnn.create_model('small_cnn').eval())\n"
+        "with torch.inference_mode(): net(torch.randn(1, 3, 32, 32))\n"
+        "assert 'sympy' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_calls_are_measured(

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
-from torch._prims_common import suggest_memory_format
 
 from pycnn.ir import (
     MOVES,
@@ -42,8 +41,17 @@ from pycnn.planning.homes import same_memory
 
 
 def is_channels_last(t: Tensor) -> bool:
-    """at::Tensor::suggest_memory_format() == channels_last."""
-    return t.dim() == 4 and suggest_memory_format(t) == torch.channels_last
+    """at::Tensor::suggest_memory_format() == channels_last, of a dense tensor. torch._prims_common has it too, but
+    imports sympy at its first call: 0.3 s."""
+    if t.dim() != 4 or t.stride(1) == 0:
+        return False
+    least = 0
+    for axis in (1, 3, 2, 0):
+        size, stride = t.shape[axis], t.stride(axis)
+        if size == 0 or stride < least or (axis == 0 and least == t.stride(1)):
+            return False  # the last: [n, 1, 1, 1] or a column of NCHW
+        least = stride * size
+    return True
 
 
 def propagate(
