@@ -1,4 +1,4 @@
-"""`python -m bench run | layers | shapes | report | compare | coverage | never_slower | calls`: see `--help` of each.
+"""`python -m bench run | layers | shapes | report | compare | coverage | never_slower | calls | saved`: see `--help`.
 
 Exit status: 0 done; 1 a wrong value, a disturbed machine (rerun), or something slower that `compare` or `never_slower`
 found; 2 wrong usage; 130 interrupted.
@@ -13,7 +13,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import calls, compare, merge, never_slower, plots, report, run, sets, shapes, tables
+from bench import (
+    calls,
+    compare,
+    merge,
+    never_slower,
+    plots,
+    report,
+    run,
+    saved,
+    sets,
+    shapes,
+    tables,
+)
 from pycnn import _C
 from pycnn.extras import MissingExtraError
 from pycnn.timing import Record, Workload, find_engines
@@ -125,14 +137,27 @@ def _never_slower(options: argparse.Namespace) -> int:
 
 
 def _calls(options: argparse.Namespace) -> int:
-    workloads = [Workload.parse(text) for text in options.workloads]
-    check_networks(workloads)
     rows = []
-    for workload in workloads:
+    for workload in _given(options):
         rows.append(calls.apart(workload))
         print(f"measured: {workload.title}", file=sys.stderr, flush=True)
     Console(width=150).print(calls.table(rows))
     return 0
+
+
+def _saved(options: argparse.Namespace) -> int:
+    rows = []
+    for workload in _given(options):
+        rows += saved.measure(workload)
+        print(f"measured: {workload.title}", file=sys.stderr, flush=True)
+    Console(width=150).print(saved.table(rows))
+    return 0
+
+
+def _given(options: argparse.Namespace) -> list[Workload]:
+    workloads = [Workload.parse(text) for text in options.workloads]
+    check_networks(workloads)
+    return workloads
 
 
 def _add_workloads(parser: argparse.ArgumentParser) -> None:
@@ -210,6 +235,8 @@ def _parser() -> argparse.ArgumentParser:
         "calls", _calls, "say what calls cost besides their kernels: first ones, new shapes, each"
     )
     p.add_argument("workloads", nargs="*", default=calls.DEFAULT, metavar=WORKLOAD)
+    p = command("saved", _saved, "say what networks cost that are loaded, packed and not")
+    p.add_argument("workloads", nargs="*", default=saved.DEFAULT, metavar=WORKLOAD)
     return parser
 
 

@@ -10,7 +10,7 @@ import torch.utils._pytree as pytree
 from torch import Tensor, nn
 
 from pycnn import _C
-from pycnn.frontend import CaptureError, capture
+from pycnn.frontend import CaptureError, SavedNetwork, capture
 from pycnn.ir import Graph, ShapeError, Torch, is_effect, same_structure
 from pycnn.options import Options
 from pycnn.passes import PASSES, WITH_PROLOGUES, run_passes
@@ -91,7 +91,7 @@ def compile_model(
     kwargs: dict[str, Any],
 ) -> State:
     """The state after making sure of a graph for these arguments; unchanged weights keep what they had."""
-    graphs = tuple(g for g in map(_renewed, state.graphs) if g is not None) if state else ()
+    graphs = tuple(g for g in map(renewed, state.graphs) if g is not None) if state else ()
     refused = state.refused if state else {}
     for graph in graphs:
         inputs = graph.takes(args, kwargs)
@@ -222,7 +222,8 @@ def _make(
     with torch.inference_mode(False), torch.no_grad():
         raw = capture(model, args, kwargs, target().dtype, options.dtype)
         graph = run_passes(raw, WITH_PROLOGUES if target().prologues else PASSES)
-    weights = Weights(graph.tensors, target())
+    stored = model.stored if isinstance(model, SavedNetwork) else None
+    weights = Weights(graph.tensors, target(), stored)
     how = options.tune, options.promoted, options.memory_limit
     program = Program(graph, weights, target, *how)
     guard, watched = watch(model, raw)
@@ -246,7 +247,7 @@ def _make(
     )
 
 
-def _renewed(graph: Compiled) -> Compiled | None:
+def renewed(graph: Compiled) -> Compiled | None:
     """The graph over the model's present tensors: itself, or one that packs again what changed; None if structure,
     shapes or dtypes did."""
     changed = graph.guard.changed()

@@ -16,7 +16,7 @@ from torch.export import ExportedProgram
 
 from pycnn.compiled import Compiled, State, compile_model, known_graph
 from pycnn.direct import Direct
-from pycnn.frontend import module_of
+from pycnn.frontend import SavedNetwork, module_of
 from pycnn.gradients import needs_gradient, recompute
 from pycnn.inputs import filled, is_shape, torch_watches
 from pycnn.options import Options
@@ -171,6 +171,8 @@ class OptimizedModule(nn.Module):
     def refresh(self) -> None:
         """Forget every folded weight, graph and plan; for weight edits that leave no trace."""
         with self._lock:
+            if isinstance(self._model, SavedNetwork):
+                self._model.stored = None
             self.__dict__["_compiled"] = self.__dict__["_parts"] = None
             self._direct.keep({})
 

@@ -14,16 +14,18 @@ from nets import settle
 from torch import nn
 
 import pycnn
+from pycnn import saved
 
 
-def test_damaged_files_are_one_clear_error_or_a_network(tmp_path: Path) -> None:
+@pytest.mark.parametrize("packed", [False, True], ids=["", "packed"])
+def test_damaged_files_are_one_clear_error_or_a_network(packed: bool, tmp_path: Path) -> None:
     """Truncated anywhere, bytes flipped, values of the description exchanged: ValueError, or a network that runs."""
     path, broken = tmp_path / "net.pycnn", tmp_path / "broken.pycnn"
     body = nn.Conv2d(3, 6, 3, 2, 1), nn.BatchNorm2d(6), nn.ReLU(), nn.AvgPool2d(2)
     net = settle(nn.Sequential(*body, nn.Flatten(), nn.Linear(24, 3)))
     fast = pycnn.optimize(net)
     fast.warmup((1, 3, 8, 8))
-    pycnn.save(fast, path)
+    pycnn.save(fast, path, packed=packed)
     whole = path.read_bytes()
     draw = random.Random(5)
     x = torch.randn(2, 3, 8, 8)
@@ -53,7 +55,8 @@ def test_damaged_files_are_one_clear_error_or_a_network(tmp_path: Path) -> None:
     for _ in range(250):
         described = json.loads(header["network"])
         _exchange(described, draw)
-        safetensors.torch.save_file(tensors, broken, {**header, "network": json.dumps(described)})
+        data = safetensors.torch.save(tensors, {**header, "network": json.dumps(described)})
+        broken.write_bytes(b"".join(saved._aligned(data)))
         refused += not attempt()
     assert refused > 100
 

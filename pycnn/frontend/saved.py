@@ -9,7 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..ir import Graph, ShapeError, Source, TensorTable, infer_shapes, run_graph
+from ..ir import (
+    Graph,
+    ShapeError,
+    Source,
+    StoredWeights,
+    TensorTable,
+    infer_shapes,
+    run_graph,
+)
 from .calls import CaptureError
 
 
@@ -24,12 +32,14 @@ class SavedGraph:
 class SavedNetwork(nn.Module):
     """Parameters and buffers under their names; a forward that interprets the graph which fits the arguments.
 
-    In eval only: what training does besides is not in the graphs. Gradients are torch's.
+    In eval only: what training does besides is not in the graphs. Gradients are torch's. `stored`: of the file, packed
+    already.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.graphs: tuple[SavedGraph, ...] = ()
+        self.stored: StoredWeights | None = None
         super().train(False)
 
     def hold(self, name: str, tensor: Tensor, kind: str) -> None:

@@ -20,7 +20,7 @@ from .dim import (
     recording_guards,
     value_of,
 )
-from .fold import folded_weight
+from .fold import folded_bias, folded_weight
 from .graph import (
     Graph,
     Node,
@@ -81,6 +81,7 @@ from .ops import (
 from .shape_rules import ShapeError
 from .shapes import infer_shapes, resolve, resolve_value, same_structure
 from .source import Source, TensorTable, meta_like
+from .stored import StoredWeights, packing
 from .torch_op import on_device, run_torch_op, tensors_in
 from .tree import (
     TENSOR,
@@ -151,6 +152,7 @@ __all__ = [
     "Softmax",
     "SummedConv2d",
     "Source",
+    "StoredWeights",
     "TensorTable",
     "TimestepEmbedding",
     "Torch",
@@ -166,6 +168,7 @@ __all__ = [
     "expr_of",
     "flatten_input",
     "flatten_output",
+    "folded_bias",
     "folded_weight",
     "from_json",
     "infer_shapes",
@@ -173,6 +176,7 @@ __all__ = [
     "is_plain",
     "meta_like",
     "on_device",
+    "packing",
     "producers",
     "recording_guards",
     "resolve",

@@ -20,14 +20,37 @@ def folded_weight(
     With norms, fp32 at least, in order: weight *= g / sqrt(var + eps), bias = (bias - mean) * g / sqrt(var + eps) + b.
     """
     weight = tensors[op.weight].detach()
-    bias = None if op.bias is None else tensors[op.bias].detach()
     if isinstance(op, Conv2d) and op.weight_shape is not None:
         weight = weight.reshape(op.weight_shape)
     if not op.norms:
-        return weight, bias
-    k = weight.shape[1] * op.groups if isinstance(op, ConvTranspose2d) else weight.shape[0]
-    scale = torch.ones(k, dtype=torch.float64, device=weight.device)
-    b = torch.zeros_like(scale) if bias is None else bias.double()
+        return weight, folded_bias(op, tensors, weight.device)
+    scale, b = _scale_and_bias(op, tensors, weight.device)
+    if isinstance(op, ConvTranspose2d):  # row c holds the outputs of its group
+        rows = scale.reshape(op.groups, -1).repeat_interleave(weight.shape[0] // op.groups, 0)
+        scale = rows[..., None, None]
+    else:
+        scale = scale.reshape(-1, *[1] * (weight.dim() - 1))
+    return _scaled(weight, scale), b.to(torch.promote_types(weight.dtype, torch.float32))
+
+
+def folded_bias(
+    op: Conv2d | ConvTranspose2d | Linear, tensors: TensorTable, device: torch.device
+) -> Tensor | None:
+    """The bias that `folded_weight` gives; the weight, on `device`, is not read."""
+    if not op.norms:
+        return None if op.bias is None else tensors[op.bias].detach()
+    _, b = _scale_and_bias(op, tensors, device)
+    return b.to(torch.promote_types(tensors.dtype_of(op.weight), torch.float32))
+
+
+def _scale_and_bias(
+    op: Conv2d | ConvTranspose2d | Linear, tensors: TensorTable, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """What the norms make of a weight's factor 1 and of the bias, fp64 [k]."""
+    shape = (op.weight_shape if isinstance(op, Conv2d) else None) or tensors.shape(op.weight)
+    k = shape[1] * op.groups if isinstance(op, ConvTranspose2d) else shape[0]
+    scale = torch.ones(k, dtype=torch.float64, device=device)
+    b = torch.zeros_like(scale) if op.bias is None else tensors[op.bias].detach().double()
     for norm in op.norms:
         if isinstance(norm, Scale):
             factor = _factor(norm, tensors)
@@ -40,12 +63,7 @@ def folded_weight(
         b = (b - tensors[norm.mean].detach().double()) * factor
         if norm.bias is not None:
             b = b + tensors[norm.bias].detach().double()
-    if isinstance(op, ConvTranspose2d):  # row c holds the outputs of its group
-        rows = scale.reshape(op.groups, -1).repeat_interleave(weight.shape[0] // op.groups, 0)
-        scale = rows[..., None, None]
-    else:
-        scale = scale.reshape(-1, *[1] * (weight.dim() - 1))
-    return _scaled(weight, scale), b.to(torch.promote_types(weight.dtype, torch.float32))
+    return scale, b
 
 
 def _factor(scale: Scale, tensors: TensorTable) -> Tensor | float:

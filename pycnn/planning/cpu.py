@@ -99,6 +99,9 @@ class CpuTarget(Target):
         _C.pack(op, kernel, params, weight.data_ptr(), packed.data_ptr())
         return packed
 
+    def packed_bytes(self, op: str, kernel: str, params: Params) -> int:
+        return _C.packed_size(op, kernel, params) * FLOAT
+
     def bias(self, bias: Tensor) -> Tensor:
         return bias.to(torch.float32, copy=True).contiguous()
 

@@ -150,6 +150,10 @@ class Target(ABC):
     def pack(self, op: str, kernel: str, params: Params, weight: Tensor) -> Tensor:
         """The weights, contiguous in torch's order of axes, as the kernel reads them."""
 
+    def packed_bytes(self, op: str, kernel: str, params: Params) -> int:
+        """Bytes of packed weights, where they may lie in memory that is not the target's own; else 0."""
+        return 0
+
     @abstractmethod
     def bias(self, bias: Tensor) -> Tensor:
         """A copy as kernels read it: a live bias edited in place must not reach plans half-way through a call."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -27,10 +27,13 @@ from pycnn.ir import (
     Op,
     PooledConv2d,
     Source,
+    StoredWeights,
     SummedConv2d,
     TensorTable,
     TimestepEmbedding,
+    folded_bias,
     folded_weight,
+    packing,
     sources,
 )
 from pycnn.ops.timestep_embedding import frequencies
@@ -62,6 +65,7 @@ def _taps(node: Node, params: Params) -> Taps:
 
 
 _WHOLE = (NormedConv2d, PooledConv2d, SummedConv2d)  # a convolution and something more
+_LAYERS = (Conv2d, ConvTranspose2d, Linear)  # whose weights are worth a place in a file
 
 
 def _layer(node: Node) -> Op:
@@ -70,10 +74,13 @@ def _layer(node: Node) -> Op:
 
 
 class Weights:
-    """Cache of weights packed as `target` reads them; immutable entries, so that running plans never see one change."""
+    """Cache of weights packed as `target` reads them; immutable entries, so that running plans never see one change.
+    `stored`: those that need no packing while they hold."""
 
-    def __init__(self, tensors: TensorTable, target: Target) -> None:
-        self._tensors, self._target = tensors, target
+    def __init__(
+        self, tensors: TensorTable, target: Target, stored: StoredWeights | None = None
+    ) -> None:
+        self._tensors, self._target, self._stored = tensors, target, stored
         self._packed: dict[Key, tuple[Node, Packed]] = {}
         self._lock = threading.Lock()
 
@@ -102,7 +109,7 @@ class Weights:
 
     def without(self, changed: set[str]) -> Weights:
         """A cache that keeps what does not depend on the tensors with these names."""
-        kept = Weights(self._tensors, self._target)
+        kept = Weights(self._tensors, self._target, self._stored)
         with self._lock:
             kept._packed = {
                 key: (node, packed)
@@ -123,7 +130,30 @@ class Weights:
         """Memory of the packed weights."""
         return sum(packed.weight.nbytes for _, packed in self._packed.values())
 
+    def to_store(self, name: Callable[[Source], str]) -> Iterator[tuple[str, Tensor]]:
+        """The packed weights of layers as StoredWeights takes them; `name`: of a tensor where they are stored."""
+        with self._lock:
+            held = [*self._packed.items()]
+        for (_, *how), (node, packed) in held:
+            if isinstance(node.op, _LAYERS):
+                yield packing(node.op, (*how,), self._tensors, name), packed.weight
+
+    def _stored_layer(self, node: Node, name: str, kernel: str, params: Params) -> Packed | None:
+        op, size = node.op, self._target.packed_bytes(name, kernel, params)
+        if self._stored is None or not isinstance(op, _LAYERS) or size == 0:
+            return None
+        _, *how = _key(node, name, kernel, params)
+        digest = packing(op, (*how,), self._tensors, lambda source: source.name)
+        weight = self._stored.find(digest, op, self._tensors, size)
+        if weight is None:
+            return None
+        bias = folded_bias(op, self._tensors, self._target.device)
+        return Packed(weight, None if bias is None else self._target.bias(bias))
+
     def _pack(self, node: Node, name: str, kernel: str, params: Params) -> Packed:
+        stored = self._stored_layer(node, name, kernel, params)
+        if stored is not None:
+            return stored
         op, target = _layer(node), self._target
         bias: Tensor | None
         if isinstance(op, Arith):
