@@ -144,7 +144,7 @@ class _Runner:
         return (result,) if self._form.single else result
 
     def _recomputes(self, fast: OptimizedModule, given: list[Any]) -> bool:
-        compiled = fast._current(tuple(given), {})
+        compiled, _ = fast._current(tuple(given), {})
         self._once = compiled is None or not compiled.recomputes()
         return not self._once
 

@@ -97,16 +97,13 @@ def compile_model(
         inputs = graph.takes(args, kwargs)
         if inputs is not None and _holds(graph, inputs):
             return State(graphs, graph, None, refused)
-    why = _why_not(args, kwargs)
+    why = _known_refusal(refused, args, kwargs)
     if why is not None:
         return State(graphs, None, why, refused)
-    key = _call_key(args, kwargs)
-    known = None if key is None else refused.get(key)
-    if known is not None and known[0].holds():
-        return State(graphs, None, known[1], refused)
     try:
         made = _make(model, options, args, kwargs)
     except (CaptureError, NoTargetError, ShapeError) as error:
+        key = _call_key(args, kwargs)
         if key is not None:
             others = dict(list(refused.items())[-_KEPT_GRAPHS:])
             refused = {**others, key: (watch_structure(model, settings=False)[0], str(error))}
@@ -120,16 +117,31 @@ def compile_model(
     return State((*graphs[-_KEPT_GRAPHS:], made), made, None, refused)
 
 
-def known_graph(state: State, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Compiled | None:
-    """The graph of the state that `compile_model` would find, where nothing changed of those before it; it changes
-    nothing itself."""
+def known_match(
+    state: State, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Compiled | None, str | None] | None:
+    """`match` and `reason` as `compile_model` would find them where it had nothing to renew or to capture; it changes
+    nothing itself. None: it had."""
     for graph in state.graphs:
         if not graph.guard.holds():
             return None
         inputs = graph.takes(args, kwargs)
         if inputs is not None and _holds(graph, inputs):
-            return graph
-    return None
+            return graph, None
+    why = _known_refusal(state.refused, args, kwargs)
+    return None if why is None else (None, why)
+
+
+def _known_refusal(
+    refused: dict[Any, tuple[_C.Guard, str]], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> str | None:
+    """Why no graph takes these arguments, where no capture has to find out."""
+    why = _why_not(args, kwargs)
+    if why is not None or not refused:
+        return why
+    key = _call_key(args, kwargs)
+    guard, why = (None, None) if key is None else refused.get(key, (None, None))
+    return why if guard is not None and guard.holds() else None
 
 
 def _call_key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

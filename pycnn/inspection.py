@@ -47,5 +47,5 @@ def compiled_for(
         )
     if watching := torch_watches():
         return None, watching
-    compiled = fast._current(args, kwargs)
-    return compiled, str(fast.__dict__["_compiled"].reason or "")
+    compiled, reason = fast._current(args, kwargs)
+    return compiled, reason or ""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.compiler import is_dynamo_compiling
 from torch.export import ExportedProgram
 
-from pycnn.compiled import Compiled, State, compile_model, known_graph
+from pycnn.compiled import Compiled, State, compile_model, known_match
 from pycnn.direct import Direct
 from pycnn.frontend import SavedNetwork, module_of
 from pycnn.gradients import needs_gradient, recompute
@@ -61,10 +61,9 @@ class OptimizedModule(nn.Module):
         model = self._model
         if model.training or torch.compiler.is_compiling() or torch_watches():
             return model(*args, **kwargs)
-        compiled = self._current(args, kwargs)
+        compiled, reason = self._current(args, kwargs)
         needs = torch.is_grad_enabled() and needs_gradient(model, args, kwargs)
         if compiled is None and self._dtype is not None:
-            reason = self.__dict__["_compiled"].reason
             raise NotImplementedError(f"optimize: dtype={self._dtype} needs a plan: {reason}")
         if (
             compiled is None
@@ -88,12 +87,13 @@ class OptimizedModule(nn.Module):
                     self._lock.release()
         return result
 
-    def _note_match(self, state: State, graph: Compiled) -> None:
-        """Have `explain` tell of this graph; not while another thread captures, which will tell of its own."""
-        if state.match is not graph and self._lock.acquire(blocking=False):
+    def _note_match(self, state: State, match: Compiled | None, reason: str | None) -> None:
+        """Have `explain` tell of this call; not while another thread captures, which will tell of its own."""
+        told = state.match is match and state.reason == reason
+        if not told and self._lock.acquire(blocking=False):
             try:
                 if self._compiled is state:
-                    self.__dict__["_compiled"] = replace(state, match=graph, reason=None)
+                    self.__dict__["_compiled"] = replace(state, match=match, reason=reason)
             finally:
                 self._lock.release()
 
@@ -102,28 +102,33 @@ class OptimizedModule(nn.Module):
         if not any(self._model.children()) or isinstance(self._model, torch.jit.ScriptModule):
             model: nn.Module = self._model
             return model
-        with self._lock:
-            if self._parts is None:
-                self.__dict__["_parts"] = Parts(self._model, lambda m: _Part(m, self._options))
-            twin: nn.Module = self._parts.twin
-            return twin
+        parts = self._parts
+        if parts is None:
+            with self._lock:
+                parts = self._parts or Parts(self._model, lambda m: _Part(m, self._options))
+                self.__dict__["_parts"] = parts
+        twin: nn.Module = parts.twin
+        return twin
 
-    def _current(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Compiled | None:
-        """The graph that holds for these arguments, captured if none does; None: the model runs as it is."""
+    def _current(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Compiled | None, str | None]:
+        """The graph that holds for these arguments, captured if none does; or None and why the model runs as it is."""
         state = self._compiled
-        known = None if state is None else known_graph(state, args, kwargs)
+        known = None if state is None else known_match(state, args, kwargs)
         if known is not None:  # no waiting for another thread's capture
-            self._note_match(state, known)
-            return known
-        with self._lock:
-            found = compile_model(self._model, self._options, self._compiled, args, kwargs)
-            self._direct.retain([graph.guard for graph in found.graphs])
-            self.__dict__["_compiled"] = found
-            if found.reason is not None:
-                if self._options.strict:
-                    raise NotImplementedError(f"strict: the model runs in torch: {found.reason}")
-                log.debug("the model runs as it is: %s", found.reason)
-            return found.match
+            self._note_match(state, *known)
+        else:
+            with self._lock:
+                found = compile_model(self._model, self._options, self._compiled, args, kwargs)
+                self._direct.retain([graph.guard for graph in found.graphs])
+                self.__dict__["_compiled"] = found
+                known = found.match, found.reason
+        if known[0] is None:
+            if self._options.strict:
+                raise NotImplementedError(f"strict: the model runs in torch: {known[1]}")
+            log.debug("the model runs as it is: %s", known[1])
+        return known
 
     def warmup(self, *inputs: Sequence[int] | Tensor | tuple[Any, ...]) -> None:
         """Capture, pack and plan now what the first call with each of these inputs would; on a GPU also record the

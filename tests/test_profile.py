@@ -37,7 +37,7 @@ def works(model: nn.Module, x: Tensor) -> list[tuple[str, Work]]:
     """(kernel op or "torch", its work) of every step."""
     fast = pycnn.optimize(model.eval())
     with torch.no_grad():
-        compiled = fast._current((x,), {})
+        compiled, _ = fast._current((x,), {})
         assert compiled is not None
         found, _ = slots(compiled.program, [x])
     return [("torch" if s.step is None else s.step.op, s.work) for s in found]
