@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from nets import error, settle, truth
 from torch import Tensor, nn
 
@@ -59,6 +61,55 @@ def test_layers_that_are_too_far_off_are_kept_in_fp32() -> None:
         y = fast(x)
         assert y.dtype == BF16 and error(y, truth(net, x)) <= tol
         assert torch.equal(copy.deepcopy(fast)(x), y)
+
+
+class Standardised(nn.Conv2d):
+    """A weight that is computed of the model's."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = F.batch_norm(self.weight.reshape(1, 8, -1), None, None, training=True)
+        return F.conv2d(x, weight.reshape_as(self.weight), self.bias)
+
+
+class Scaled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.randn(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.tanh(self.factor).reshape(1, 8, 1, 1)
+
+
+class Picks(nn.Module):
+    """Numbers of channels that are computed: no elements to be cast."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("first", torch.arange(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.index_select(x, 1, self.first + 2) + 0.5
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        lambda: (Standardised(8, 8, 3), nn.BatchNorm2d(8)),
+        lambda: (nn.Linear(6, 6), nn.ReLU(), Scaled()),
+        lambda: (nn.ReLU(), Picks()),
+    ],
+    ids=["folded weight", "factor", "indices"],
+)
+def test_layers_of_computed_tensors_are_kept_in_fp32(
+    layers: Callable[[], tuple[nn.Module, ...]],
+) -> None:
+    net, x = settle(nn.Sequential(nn.Conv2d(3, 8, 1), *layers())), torch.randn(2, 3, 6, 6)
+    fast = pycnn.optimize(net, dtype=BF16)
+    fast.promote(["1", str(len(net) - 1)])
+    with torch.inference_mode():
+        y = fast(x)
+        assert y.dtype == BF16 and error(y, truth(net, x)) < 0.02
+    assert any("kept in torch.float32" in line for line in pycnn.explain(fast, x).fallbacks)
 
 
 def test_what_is_kept_follows_the_weights() -> None:

@@ -146,14 +146,18 @@ class TensorTable:
         return twin
 
     def cast(self, dtype: torch.dtype) -> TensorTable:
-        """The same tensors, read in that dtype."""
+        """The same tensors, read in that dtype; derived ones are computed as before, then cast."""
 
-        def cast(compute: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
-            return lambda: compute().to(dtype)
+        def cast(t: torch.Tensor) -> torch.Tensor:
+            return t.to(dtype) if t.is_floating_point() else t
+
+        def then_cast(compute: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
+            return lambda: cast(compute())
 
         other = copy.copy(self)
-        other.dtype, other._twins = dtype, {}
-        other._derived = {s: (recipe, cast(f)) for s, (recipe, f) in self._derived.items()}
+        other.dtype = dtype
+        other._twins = {s.index: cast(self._twins[s.index]) for s in self._derived}
+        other._derived = {s: (recipe, then_cast(f)) for s, (recipe, f) in self._derived.items()}
         return other
 
     def twin(self, source: Source) -> torch.Tensor:
