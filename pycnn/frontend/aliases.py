@@ -22,15 +22,16 @@ def expose_aliases(trace: Trace, outputs: Sequence[Tensor]) -> tuple[list[Node],
     An output is aliased if its memory is that of an input, of a tensor of the model, or of another output.  All calls
     on the way from that memory are then run by torch, on the real tensors.
     """
-    twins = list({id(t): t for t in outputs if trace.value_of(t) is not None}.values())
+    known = trace.twins
+    twins = list({id(t): t for t in outputs if known.value_of(t) is not None}.values())
     shared = Counter(storage(t) for t in twins)
     aliased: set[int] = set()
     views: set[int] = set()
     for twin in twins:
-        value = trace.value_of(twin)
+        value = known.value_of(twin)
         if value is None or value < len(trace.inputs):
             continue
-        if shared[storage(twin)] > 1 or trace.is_view_of_fixed(value):
+        if shared[storage(twin)] > 1 or known.is_view_of_fixed(value):
             aliased.add(value)
             _collect(trace, value, views)
     nodes = [
@@ -41,9 +42,10 @@ def expose_aliases(trace: Trace, outputs: Sequence[Tensor]) -> tuple[list[Node],
 
 def _collect(trace: Trace, value: int, views: set[int]) -> None:
     """Add to `views` the value and those it is a view of, up to the one that owns the memory."""
-    memory = storage(trace.twin_of(value))
-    bases = [v for v in _operands(trace.calls.get(value)) if storage(trace.twin_of(v)) == memory]
-    if value in views or value in trace.written or not (bases or trace.is_view_of_fixed(value)):
+    known, operands = trace.twins, _operands(trace.calls.get(value))
+    memory = storage(known.twin_of(value))
+    bases = [v for v in operands if storage(known.twin_of(v)) == memory]
+    if value in views or value in trace.written or not (bases or known.is_view_of_fixed(value)):
         return
     views.add(value)
     for base in bases:

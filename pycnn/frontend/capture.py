@@ -194,8 +194,8 @@ def _graph(
                 )
             outputs.append(Const(leaf))
             continue
-        value = trace.value_of(leaf)
-        outputs.append(trace.source_of(leaf)[0] if value is None else value)
+        value = trace.twins.value_of(leaf)
+        outputs.append(trace.source_of(leaf) if value is None else value)
     twins = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
     nodes, aliased = expose_aliases(trace, twins)
     graph = Graph(

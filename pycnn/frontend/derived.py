@@ -29,7 +29,7 @@ class Derived:
         if len(new) != 1 or not call_sources(call) or is_random(call) or _reads_sizes(call):
             return False
         (twin,) = new
-        trace.name(twin, derive(trace.tensors, op, twin))
+        trace.twins.name(twin, derive(trace.tensors, op, twin))
         self._made[id(twin)] = (twin, op)
         return True
 
@@ -38,7 +38,7 @@ class Derived:
         found = self._made.pop(id(twin), None)
         if found is None:
             return
-        trace.unname(twin)
+        trace.twins.unname(twin)
         value = trace.new_id()
         trace.bind(twin, value)
         trace.nodes.append(Node(found[1], (), (value,), trace.path))

@@ -26,7 +26,7 @@ class Origins:
         """`func(arguments)`, the next call of the run, gave `result`; an in-place call wrote an argument instead."""
         for returned, tensors in ((True, tensors_in(result)), (False, tensors_in(arguments))):
             for index, twin in enumerate(tensors):
-                value = self._trace.stands_for(twin)
+                value = self._trace.twins.stands_for(twin)
                 if value is not None and value >= len(self._trace.inputs):
                     self.of.setdefault(value, Origin(self._number, func, returned, index))
         self._number += 1

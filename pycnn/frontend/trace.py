@@ -1,4 +1,4 @@
-"""The graph under construction: which meta tensor stands for which value, and what each torch call adds.
+"""The graph under construction: what each torch call adds to it.
 
 Model code sees meta twins; the live model is never touched.  In-place calls are made functional: the twin that was
 written stands for a new value from then on, and twins that share its memory become stale (using one refuses the
@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from ..ir import (
-    Dim,
     Node,
     Source,
     TensorTable,
@@ -41,9 +40,9 @@ from .calls import (
     torch_op,
 )
 from .derived import Derived
-from .memory import Memory
 from .pieces import PIECES, record_pieces
 from .table import CONVERTERS, MAY_ALIAS
+from .twins import Twins
 
 
 class Trace:
@@ -61,18 +60,10 @@ class Trace:
         self._makers: dict[int, Node] = {}
         self.sizes_read = False
         self.layout_read = False
-        self._values: dict[
-            int, tuple[Tensor, int]
-        ] = {}  # id(twin) -> twin, the value it stands for now
-        self._sources: dict[
-            int, tuple[Tensor, Source, Tensor]
-        ] = {}  # id(real) -> real, Source, twin
-        self._originals: dict[int, tuple[Tensor, Tensor]] = {}  # id(twin of a Source) -> twin, real
+        self.twins = Twins(tensors)
         self.derived = Derived()
         self._written_sources: set[Source] = set()
         self._counter = itertools.count()
-        self._twin_of: dict[int, Tensor] = {}  # value -> its twin
-        self.memory = Memory()
         self.written: set[int] = set()  # values made by an in-place call
 
     def new_id(self) -> int:
@@ -82,54 +73,25 @@ class Trace:
         """The twin that the model gets instead of a tensor input."""
         twin = meta_like(tensor)
         self.inputs.append(twin)
-        self.memory.fix(twin, "the model's input")
+        self.twins.memory.fix(twin, "the model's input")
         self.bind(twin, self.new_id())
         return twin
 
     def bind(self, twin: Tensor, value: int) -> None:
         """Let `twin` stand for `value` from now on."""
-        if id(twin) not in self._values:
-            self.memory.add(twin)
-        self._values[id(twin)] = (twin, value)
-        self._twin_of[value] = twin
+        self.twins.bind(twin, value)
         self.dtypes[value] = twin.dtype
 
-    def name(self, twin: Tensor, source: Source) -> None:
-        """Let `twin`, which a call made, stand for a tensor of the model."""
-        self._sources[id(twin)] = (twin, source, twin)
-        self.memory.add(twin)
-
-    def unname(self, twin: Tensor) -> None:
-        """Let it stand for nothing again."""
-        del self._sources[id(twin)]
-
-    def value_of(self, twin: Tensor) -> int | None:
-        """The value `twin` stands for; None if it stands for none; CaptureError if it is stale."""
-        self.memory.check(twin)
-        found = self._values.get(id(twin))
-        return None if found is None else found[1]
-
-    def stands_for(self, twin: Tensor) -> int | None:
-        """The value `twin` stands for, stale or not."""
-        found = self._values.get(id(twin))
-        return None if found is None else found[1]
-
-    def source_of(self, tensor: Tensor) -> tuple[Source, Tensor]:
-        """The Source of a real tensor, and its twin."""
-        found = self._sources.get(id(tensor))
-        if found is None:
-            if tensor.is_meta:
-                raise CaptureError(f"{self.where()}a tensor that no traced call made is used")
-            source = self.tensors.source(tensor)
-            twin = self.tensors.twin(source)
-            found = self._sources[id(tensor)] = (tensor, source, twin)
-            self._originals[id(twin)] = (twin, tensor)
-            self.memory.fix(twin, "a tensor of the model")
-        return found[1], found[2]
+    def source_of(self, tensor: Tensor) -> Source:
+        """The Source of a tensor of the model; CaptureError for one that no traced call made."""
+        source = self.twins.source_of(tensor)
+        if source is None:
+            raise CaptureError(f"{self.where()}a tensor that no traced call made is used")
+        return source
 
     def sizes(self, twin: Tensor) -> torch.Size:
         """The shape of `twin` with Dims for sizes; plain for tensors of the model."""
-        value = self.value_of(twin)
+        value = self.twins.value_of(twin)
         if value is None:
             return twin.shape
         self.sizes_read = True
@@ -171,7 +133,8 @@ class Trace:
                 return self._compute(call, args)
             except Unsupported as refusal:
                 reason, writes = str(refusal), refusal.writes
-        meta_args, meta_kwargs = on_device(func, self.twin(args), self.twin(kwargs), "meta")
+        meta_args, meta_kwargs = self.twins.meta(args), self.twins.meta(kwargs)
+        meta_args, meta_kwargs = on_device(func, meta_args, meta_kwargs, "meta")
         twins = tensors_in((meta_args, meta_kwargs))
         versions = [t._version for t in twins]
         try:
@@ -180,7 +143,7 @@ class Trace:
             raise CaptureError(f"{self.where()}{call.name}: {first_line(error)}") from error
         written = {id(t): t for t, v in zip(twins, versions, strict=True) if t._version != v}
         self._record(call, result, list(written.values()), reason, writes)
-        return self._given(result)
+        return self.twins.given(result)
 
     def operand(self, argument: Any) -> Any:
         """`argument` with tensors replaced by Values and Sources, Dims kept."""
@@ -188,20 +151,8 @@ class Trace:
         def leaf(x: Any) -> Any:
             if not isinstance(x, Tensor):
                 return x
-            value = self.value_of(x)
-            if value is None:
-                return self.source_of(x)[0]
-            return self._value(value, x)
-
-        return map_leaves(argument, leaf)
-
-    def twin(self, argument: Any) -> Any:
-        """`argument` with tensors replaced by meta twins and Dims by plain ints."""
-
-        def leaf(x: Any) -> Any:
-            if isinstance(x, Tensor):
-                return x if self.value_of(x) is not None else self.source_of(x)[1]
-            return int.__index__(x) if isinstance(x, Dim) else x
+            value = self.twins.value_of(x)
+            return self.source_of(x) if value is None else self._value(value, x)
 
         return map_leaves(argument, leaf)
 
@@ -231,8 +182,8 @@ class Trace:
     ) -> None:
         """Add the nodes of a call that torch ran on meta; new results and written twins get new values."""
         made = list({id(t): t for t in tensors_in(result) if t.is_meta}.values())
-        new = [t for t in made if id(t) not in self._values and id(t) not in self._originals]
-        targets = [t for t in written if id(t) not in self._originals]
+        new = [t for t in made if self.twins.is_new(t)]
+        targets = [t for t in written if not self.twins.is_original(t)]
         writes = writes or len(targets) != len(written)
         if not new and not written:
             return  # a question about tensors, or a call that returned its argument
@@ -282,7 +233,7 @@ class Trace:
         op, inputs = torch_op(call, reason)
         if not (inputs or targets or writes) and self.derived.take(self, call, op, new):
             return
-        mutates = tuple(inputs.index(self._values[id(t)][1]) for t in targets)
+        mutates = tuple(inputs.index(self.twins.stands_for(t)) for t in targets)
         if writes:
             self._written_sources.update(call_sources(call))
         op = replace(op, mutates=mutates, effect=writes or is_random(call))
@@ -299,7 +250,7 @@ class Trace:
             raise CaptureError(
                 f"{self.where()}{call.name} writes what is made of the model's tensors"
             )
-        what = self.memory.fixed(twin)
+        what = self.twins.memory.fixed(twin)
         if what is not None:
             raise CaptureError(f"{self.where()}{call.name} writes into the memory of {what}")
 
@@ -307,26 +258,10 @@ class Trace:
         """As values, those that share memory with a written twin do not see the write."""
         sentence = f"{self.where()}a tensor is used after {call.name} wrote into memory it shares"
         for target in targets:
-            self.written.add(self._values[id(target)][1])
-            self.memory.spoil(target, sentence)
-
-    def _given(self, result: Any) -> Any:
-        """The result as model code gets it: the real tensor where torch returned a twin of one."""
-
-        def leaf(x: Any) -> Any:
-            return self._originals[id(x)][1] if id(x) in self._originals else x
-
-        if not any(id(t) in self._originals for t in tensors_in(result)):
-            return result
-        return map_leaves(result, leaf)
-
-    def twin_of(self, value: int) -> Tensor:
-        """The meta twin that stands, or stood, for `value`."""
-        return self._twin_of[value]
-
-    def is_view_of_fixed(self, value: int) -> bool:
-        """Whether the value's memory is that of an input or of a tensor of the model."""
-        return self.memory.fixed(self._twin_of[value]) is not None
+            value = self.twins.stands_for(target)
+            assert value is not None
+            self.written.add(value)
+            self.twins.memory.spoil(target, sentence)
 
     def check_written_sources(self) -> None:
         """CaptureError if a kernel of ours packs a tensor that a torch op of the same graph writes."""
