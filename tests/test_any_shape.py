@@ -82,7 +82,7 @@ def test_warmup_plans_ahead_and_refuses_what_is_no_shape() -> None:
     net = settle(nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU()))
     fast = pycnn.optimize(net)
     fast.warmup((1, 3, 8, 8), [2, 3, 9, 9], torch.randn(1, 3, 5, 5), (torch.randn(1, 3, 6, 6),))
-    assert len(fast.__dict__["_compiled"].match.program._plans) == 4
+    assert len(fast.__dict__["_compiled"].match.program.planner._kept) == 4
     for wrong, kind, message in (
         ("8", TypeError, "warmup: '8' is neither a shape nor a tensor"),
         ((1, 0, 3, 3), ValueError, r"shape \(1, 0, 3, 3\) has no elements"),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import pycnn
 from pycnn import compiled
-from pycnn.planning.program import Program
+from pycnn.planning import planner
 
 CALLS = 12
 
@@ -114,7 +114,7 @@ class TwoInParts(Two):
 @pytest.mark.parametrize("net", [Two, TwoInParts], ids=["whole", "in parts"])
 @pytest.mark.parametrize(
     "holder, name, n, flags",
-    [(Program, "_lower", 2, ()), (compiled, "capture", 1, (True,))],
+    [(planner, "lower", 2, ()), (compiled, "capture", 1, (True,))],
     ids=["plans", "captures"],
 )
 def test_known_calls_do_not_wait_while_another_thread(

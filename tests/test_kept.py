@@ -25,7 +25,7 @@ def net() -> nn.Module:
 def plan(program: Program, size: int, n: int = 1) -> Lowered:
     x = torch.zeros(n, 16, size, size)
     now = program.at([x])
-    return program.lowered(now.items[0], [x], now)
+    return program.planner.lowered(now.items[0], [x], now)
 
 
 def program_of(fast: nn.Module) -> Program:
@@ -81,11 +81,11 @@ def test_a_dropped_plan_takes_its_weights_and_its_direct_call_with_it() -> None:
         y = fast(torch.ones(shapes[0]))
         first = weakref.ref(plan(program, 64).plan)
         both = program.weights.bytes()
-        program._plans._limit = 0  # room for the newest alone
+        program.planner._kept._limit = 0  # room for the newest alone
         fast(torch.ones(shapes[1]))
         fast(torch.ones(shapes[2]))
         gc.collect()
         assert first() is None
-        assert len(program._plans) == len(fast._direct.calls) == 1
+        assert len(program.planner._kept) == len(fast._direct.calls) == 1
         assert program.weights.bytes() < both
         assert torch.equal(fast(torch.ones(shapes[0])), y)

@@ -74,7 +74,7 @@ def test_the_kept_plan_gives_the_bits_of_the_plan() -> None:
         lowered, values = observe(program, segment, [x], now)
         y = program.run([x])
     assert torch.equal(values[segment.outputs[0]], y)
-    assert lowered.arena_bytes > program.lowered(segment, [x], now).arena_bytes
+    assert lowered.arena_bytes > program.planner.lowered(segment, [x], now).arena_bytes
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -87,7 +87,7 @@ def test_a_timed_run_has_the_bits_of_the_run_and_its_times_are_in_order(workers:
             program = made(net(), x)
             now = program.at([x])
             (segment,) = now.items
-            lowered = program.lowered(segment, [readable(x)], now)
+            lowered = program.planner.lowered(segment, [readable(x)], now)
             (y,) = lowered.fresh_outputs()
             start = time.perf_counter_ns()
             times = lowered.plan.run_timed(addresses([x]), addresses([y]))

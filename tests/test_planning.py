@@ -10,8 +10,9 @@ from torch import nn
 
 import pycnn
 from pycnn.explain import Report
-from pycnn.planning import program
+from pycnn.planning import planner
 from pycnn.planning.check import PlacementError, check
+from pycnn.planning.kept import KEPT_SHAPES
 from pycnn.planning.memory import Block, Placement, align, place
 
 lifetimes = st.lists(
@@ -54,19 +55,19 @@ def test_plans_of_a_net_with_many_segments_are_made_once(monkeypatch: pytest.Mon
     """More segments than shapes are kept: each call must find the plans of the call before."""
 
     def forward(self: Fn, x: torch.Tensor) -> torch.Tensor:
-        for _ in range(program.KEPT_SHAPES + 1):
+        for _ in range(KEPT_SHAPES + 1):
             x = torch.relu(x).roll(1, -1)  # a kernel's step and torch's, by turns
         return x
 
     made: list[object] = []
-    real = program.lower
-    monkeypatch.setattr(program, "lower", lambda *args: made.append(args) or real(*args))
+    real = planner.lower
+    monkeypatch.setattr(planner, "lower", lambda *args: made.append(args) or real(*args))
     fast, x = pycnn.optimize(Fn(forward).eval()), torch.randn(1, 2, 3, 4)
     with torch.inference_mode():
         expected = fast(x)
-        assert len(made) == program.KEPT_SHAPES + 1
+        assert len(made) == KEPT_SHAPES + 1
         assert torch.equal(fast(x), expected)
-    assert len(made) == program.KEPT_SHAPES + 1
+    assert len(made) == KEPT_SHAPES + 1
 
 
 def test_verifier_names_blocks_that_share_bytes() -> None:

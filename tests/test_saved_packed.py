@@ -81,7 +81,11 @@ def written(net: nn.Module, path: Path, *shapes: tuple[int, ...], **options: Any
 
 def read_weights(fast: Any) -> list[Tensor]:
     """The packed weights that the plans read."""
-    return [w for plan in fast.__dict__["_compiled"].match.program._plans for w in packed_of(plan)]
+    return [
+        w
+        for plan in fast.__dict__["_compiled"].match.program.planner._kept
+        for w in packed_of(plan)
+    ]
 
 
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16], ids=["fp32", "bf16"])

@@ -55,7 +55,7 @@ def keys(fast: nn.Module, x: torch.Tensor) -> list[str]:
     now = graph.program.at([x])
     (segment,) = now.items
     assert isinstance(segment, Segment)
-    lowered = graph.program.lowered(segment, [x], now)
+    lowered = graph.program.planner.lowered(segment, [x], now)
     return [
         problem(s.op, s.params, lowered.target.threads) for s in lowered.steps if s.op == "conv2d"
     ]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pycnn.planning.lower import Lowered
 
+KEPT_SHAPES = 64  # plans a segment, within
 KEPT_BYTES = 512 << 20  # of a graph
 # 1.5 to 1.7 KB by tracemalloc (ResNet-50, DenseNet-121, MobileNetV2); parameters and slots.
 _PYTHON_STEP_BYTES, _PLAN_STEP_BYTES = 1700, 500

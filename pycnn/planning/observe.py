@@ -19,7 +19,7 @@ def observe(
 
     `inputs` are what `readable` gave. Values that a step keeps to itself have no memory and are not there.
     """
-    lowered = program.kept(segment, inputs, now)
+    lowered = program.planner.observable(segment, inputs, now)
     memory = lowered.target.memory(lowered.plan.memory_bytes)
     outputs = lowered.fresh_outputs()
     lowered.target.run_in(lowered.plan, memory, inputs, outputs)

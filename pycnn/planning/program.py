@@ -1,10 +1,9 @@
-"""A graph made runnable: C++ plans for its segments, torch for the rest, built when a shape is first seen."""
+"""A graph made runnable: C++ plans for its segments, torch for the rest."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -28,24 +27,22 @@ from pycnn.ir import (
     run_torch_op,
 )
 from pycnn.planning.call import Call
-from pycnn.planning.formats import formats_of, readable, strided
+from pycnn.planning.formats import readable, strided
 from pycnn.planning.fused import fused
-from pycnn.planning.kept import KeptPlans, packed
-from pycnn.planning.limit import MemoryLimitError, Thrift
-from pycnn.planning.lower import Lowered, lower
+from pycnn.planning.kept import KEPT_SHAPES
+from pycnn.planning.limit import MemoryLimitError
+from pycnn.planning.lower import Lowered
+from pycnn.planning.planner import Planner
 from pycnn.planning.segments import Item, Segment, TorchStep, split
 from pycnn.planning.situation import Situation, situation
-from pycnn.planning.sketch import Given, sketched
+from pycnn.planning.sketch import sketched
 from pycnn.planning.target import Target
-from pycnn.planning.tune import tune
 from pycnn.planning.weights import Weights
-from pycnn.waiting import waiting
 
 Key = tuple[Any, ...]
 Values = dict[int, Tensor]
 OnSegment = Callable[[Segment, list[Tensor], "Situation"], Values]
 OnTorch = Callable[[TorchStep, list[Tensor], "Situation"], Values]
-KEPT_SHAPES = 64  # plans kept a segment, within the bytes of planning/kept.py
 
 
 class Program:
@@ -67,12 +64,10 @@ class Program:
         self.weights = weights
         self.target = target if memory_limit is None else lambda: target().divisible()
         self._tunes, self._promoted, self._memory_limit = tunes, promoted, memory_limit
-        self._tuned: set[Key] = set()
         self._within: dict[Key, None] = {}  # calls whose plans are known to keep within the limit
         self._situations: dict[tuple[Shape, ...], Situation] = {}
-        self._plans = KeptPlans()
-        # One thread plans at a time; calls whose plan is there do not wait: `_lock` is held for look-ups alone.
-        self._planning, self._lock = threading.RLock(), threading.Lock()
+        self.planner = Planner(graph.tensors, weights, self.target, memory_limit)
+        self._lock = threading.Lock()
 
     def with_weights(self, weights: Weights) -> Program:
         """The same graph over other packed weights; plans are made again."""
@@ -147,7 +142,7 @@ class Program:
             return None
         if self.target().readable(x) is not x:
             return None
-        lowered = self.lowered(segment, [x], now)
+        lowered = self.planner.lowered(segment, [x], now)
         shape, plan = lowered.output_shapes[0], lowered.plan
         if lowered.target.lends(shape):
             return Call(lowered)
@@ -155,28 +150,9 @@ class Program:
             like = lowered.target.fresh(shape, lowered.output_channels_last[0])
         return Call(lowered, like, plan if isinstance(plan, _C.Plan) else None)
 
-    def lowered(self, segment: Segment, inputs: Sequence[Tensor], now: Situation) -> Lowered:
-        """The segment's plan for tensors that `readable` gave."""
-        target = self.target()
-        key = _key(segment, inputs, now, target)
-        with self._lock:
-            found = self._plans.find(key)
-        if found is not None:
-            return found
-        with self._planning:
-            with self._lock:
-                found = self._plans.find(key)  # another thread's, made meanwhile
-            if found is None:
-                found = self._lower(segment, inputs, now, target)
-                with self._lock:
-                    if self._plans.keep(key, found, KEPT_SHAPES * len(now.items)):
-                        self.weights.keep_only([t for plan in self._plans for t in packed(plan)])
-        return found
-
     def keeps(self, lowered: Lowered) -> bool:
         """Whether it is among the plans kept."""
-        with self._lock:
-            return any(plan is lowered for plan in self._plans)
+        return self.planner.keeps(lowered)
 
     def _keep_within(self, inputs: Sequence[Tensor]) -> None:
         """MemoryLimitError where a call with these inputs would not."""
@@ -195,11 +171,11 @@ class Program:
 
         def on_segment(segment: Segment, given: list[Tensor], now: Situation) -> Values:
             try:
-                found.append(self.lowered(segment, given, now))
+                found.append(self.planner.lowered(segment, given, now))
                 last = found[-1].output_channels_last
             except MemoryLimitError as error:
                 needs.append(error.needed)
-                outputs = sketched(self._given(segment, given, now, self.target())).outputs
+                outputs = sketched(self.planner.given(segment, given, now, self.target())).outputs
                 last = tuple(channels_last for _, channels_last in outputs)
             formats = zip(segment.outputs, last, strict=True)
             with fake:
@@ -218,58 +194,15 @@ class Program:
             raise MemoryLimitError(self._memory_limit, max(needs))
         return found
 
-    def kept(self, segment: Segment, inputs: Sequence[Tensor], now: Situation) -> Lowered:
-        """A plan of the same kernels over the same weights, in which every value stays in memory."""
-        given = self._given(segment, inputs, now, self.target())
-        return lower(replace(given, pins=self.lowered(segment, inputs, now).kernels()), None, True)
-
-    def _lower(
-        self, segment: Segment, inputs: Sequence[Tensor], now: Situation, target: Target
-    ) -> Lowered:
-        limit = self._memory_limit
-        thrift = None if limit is None else Thrift(limit, now.outside(segment))
-        return lower(self._given(segment, inputs, now, target), thrift)
-
-    def _given(
-        self, segment: Segment, inputs: Sequence[Tensor], now: Situation, target: Target
-    ) -> Given:
-        formats = dict(zip(segment.inputs, map(formats_of, inputs), strict=True))
-        nchw, last = ({v: f[i] for v, f in formats.items()} for i in (0, 1))
-        tensors, pool = self.graph.tensors, now.all_kernels
-        return Given(segment, now.shapes, nchw, last, tensors, self.weights, target, pool)
-
     def _run_segment(
         self, segment: Segment, inputs: list[Tensor], now: Situation, replay: bool
     ) -> Values:
         if self._tunes:
-            self._tune(segment, inputs, now)
-        lowered = self.lowered(segment, inputs, now)
+            self.planner.tune(segment, inputs, now)
+        lowered = self.planner.lowered(segment, inputs, now)
         outputs = lowered.fresh_outputs()
         lowered.target.run(lowered.plan, inputs, outputs, replay)
         return dict(zip(segment.outputs, outputs, strict=True))
-
-    def _tune(self, segment: Segment, inputs: list[Tensor], now: Situation) -> None:
-        """Have the kernels of the segment's steps measured, once."""
-        target = self.target()
-        key = _key(segment, inputs, now, target)
-        if key in self._tuned or target.table is None:
-            return
-        aside = Program(self.graph, self.weights.without(set()), self.target)
-
-        def run(lowered: Lowered) -> list[int]:
-            outputs = lowered.fresh_outputs()
-            return lowered.target.times(lowered.plan, lowered.steps, lowered.parts, inputs, outputs)
-
-        def variant(of: Target) -> Lowered:
-            return aside._lower(segment, inputs, now, of)
-
-        with self._planning, waiting("measuring kernels") as progress:
-            if key in self._tuned:  # by another thread, meanwhile
-                return
-            tune(variant, run, target, target.table, progress)
-            with self._lock:
-                self._tuned.add(key)
-                self._plans.drop(key)
 
     def run_torch(self, step: TorchStep, inputs: list[Tensor], now: Situation) -> Values:
         """The values of a step that torch runs."""
@@ -286,10 +219,6 @@ class Program:
         if isinstance(leaf, Source):
             return self.graph.tensors[leaf]
         return self._cast([leaf], [env[leaf]])[0]
-
-
-def _key(segment: Segment, inputs: Sequence[Tensor], now: Situation, target: Target) -> Key:
-    return now.key, segment.outputs, target, tuple(map(formats_of, inputs))
 
 
 def _run_torch(op: Op, inputs: list[Tensor], tensors: TensorTable) -> list[Tensor]:

@@ -50,7 +50,7 @@ class Recorder:
         return self.shares
 
     def _segment(self, segment: Segment, inputs: list[Tensor], now: Situation) -> Values:
-        lowered = self.program.lowered(segment, inputs, now)
+        lowered = self.program.planner.lowered(segment, inputs, now)
         outputs = lowered.fresh_outputs()
         plan = _timed(lowered)
         times = plan.run_timed(addresses(inputs), addresses(outputs))
@@ -89,7 +89,7 @@ def slots(program: Program, inputs: list[Tensor]) -> tuple[list[Slot], int]:
     arenas: list[Lowered] = []
 
     def on_segment(segment: Segment, given: list[Tensor], now: Situation) -> Values:
-        lowered = program.lowered(segment, given, now)
+        lowered = program.planner.lowered(segment, given, now)
         arenas.append(lowered)
         for step in lowered.steps:
             found.append(Slot(step.node, step, work_of(step, now.shapes), lowered.workers))

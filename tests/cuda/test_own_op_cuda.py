@@ -146,7 +146,7 @@ def test_what_torch_makes_counts_as_memory() -> None:
     own = replace(made.target(), variant=LAST)
     again = Program(made.graph, Weights(made.graph.tensors, own), lambda: own)
     now = made.at([x.bfloat16()])
-    plans = [p.lowered(now.items[0], [x.bfloat16()], now) for p in (made, again)]
+    plans = [p.planner.lowered(now.items[0], [x.bfloat16()], now) for p in (made, again)]
     sizes = [plan.plan.memory_bytes for plan in plans]
     assert sizes[1] - sizes[0] == plans[1].workspace_bytes == 2 * 24 * 6 * 5 * 2
 
@@ -160,7 +160,7 @@ def test_a_timed_run_is_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     graph, own = program(net, x).graph, target(variant=LAST)
     made = Program(graph, Weights(graph.tensors, own), lambda: own)
     now = made.at([x])
-    plan = made.lowered(now.items[0], [x], now)
+    plan = made.planner.lowered(now.items[0], [x], now)
     calls = []
     run = own_op.OwnConvolution.__call__
     monkeypatch.setattr(

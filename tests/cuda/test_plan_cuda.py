@@ -87,7 +87,7 @@ def steps(made: Program, x: Tensor) -> list[str]:
         else:
             assert isinstance(item, Segment)
             inputs = [x.new_empty(now.shapes[v]) for v in item.inputs]
-            found += [step.kernel for step in made.lowered(item, inputs, now).steps]
+            found += [step.kernel for step in made.planner.lowered(item, inputs, now).steps]
     return found
 
 
@@ -268,12 +268,12 @@ def test_a_memory_limit_is_kept_in_turns_and_bands() -> None:
     with torch.no_grad():
         expected = free.run([x])
         now = free.at([x])
-        whole = free.lowered(now.items[0], [x], now)
+        whole = free.planner.lowered(now.items[0], [x], now)
         for part in (2, 3):
             limit = whole.plan.memory_bytes // part
             tight = Program(free.graph, free.weights, free.target, memory_limit=limit)
             assert torch.equal(tight.run([x]), expected)
-            found = tight.lowered(now.items[0], [x], now)
+            found = tight.planner.lowered(now.items[0], [x], now)
             assert found.plan.memory_bytes <= limit and len(found.parts) > len(whole.parts)
         with pytest.raises(MemoryLimitError, match="memory_limit=64 bytes is too small"):
             Program(free.graph, free.weights, free.target, memory_limit=64).run([x])

@@ -129,7 +129,9 @@ def test_the_clock_decides(fastest: int, path: Path, monkeypatch: pytest.MonkeyP
 def problems(model: nn.Module, x: Tensor) -> list[dict[str, float]]:
     made = program(model, x)
     now = made.at([x])
-    return [s.params for s in made.lowered(now.items[0], [x], now).steps if s.op == "conv2d"]
+    return [
+        s.params for s in made.planner.lowered(now.items[0], [x], now).steps if s.op == "conv2d"
+    ]
 
 
 @on_host
