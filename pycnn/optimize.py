@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,13 +21,12 @@ from pycnn.gradients import needs_gradient, recompute
 from pycnn.inputs import filled, is_shape, torch_watches
 from pycnn.options import Options
 from pycnn.parts import Parts
+from pycnn.twin import Twin
 
 log = logging.getLogger("pycnn.optimize")
 
-_OWN = ("_model", "_options", "_compiled", "_direct", "_lock", "_parts", "_dtype")
 
-
-class OptimizedModule(nn.Module):
+class OptimizedModule(Twin):
     """The fast twin of `model`: it shares the model's parameters, buffers and submodules, and its keys.
 
     In eval its forward runs the plan; in train it is the model. Weights may change at any time: replaced tensors and
@@ -35,13 +34,12 @@ class OptimizedModule(nn.Module):
     edits nothing can see (through `p.data`, inside lists). May be called from several threads. `pycnn.save`: to files.
     """
 
+    _OWN = ("_model", "_options", "_compiled", "_direct", "_lock", "_parts", "_dtype")
+
     def __init__(self, model: nn.Module, options: Options) -> None:
-        own, mode = self.__dict__, model.training
-        own["_model"], own["_options"] = model, options
-        super().__init__()
-        model.training = mode  # nn.Module.__init__ sets the flag, which is the model's here
-        own["_parameters"], own["_buffers"] = model._parameters, model._buffers
-        own["_modules"] = model._modules
+        super().__init__(model)
+        own = self.__dict__
+        own["_options"] = options
         own["_compiled"], own["_direct"], own["_lock"] = None, Direct(), threading.RLock()
         own["_parts"], own["_dtype"] = None, options.dtype
 
@@ -180,48 +178,6 @@ class OptimizedModule(nn.Module):
                 self._model.stored = None
             self.__dict__["_compiled"] = self.__dict__["_parts"] = None
             self._direct.keep({})
-
-    @property
-    def training(self) -> bool:
-        """The model's own flag."""
-        return bool(self._model.training)
-
-    @training.setter
-    def training(self, mode: bool) -> None:
-        if mode != self._model.training:
-            self._model.training = mode
-
-    def train(self, mode: bool = True) -> OptimizedModule:
-        if mode or any(module.training for module in self._model.modules()):
-            self._model.train(mode)  # which an exported program, always in eval mode, refuses
-        return self
-
-    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        return self._model.state_dict(*args, **kwargs)
-
-    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        return self._model.load_state_dict(*args, **kwargs)
-
-    def named_modules(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Module]]:
-        yield from self._model.named_modules(*args, **kwargs)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> OptimizedModule:
-        self._model._apply(fn, recurse)
-        return self
-
-    def __getattr__(self, name: str) -> Any:
-        if name in _OWN:
-            raise AttributeError(name)
-        return getattr(self._model, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("training", *_OWN):
-            object.__setattr__(self, name, value)
-        else:
-            setattr(self._model, name, value)
-
-    def __delattr__(self, name: str) -> None:
-        delattr(self._model, name)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OptimizedModule:
         return OptimizedModule(copy.deepcopy(self._model, memo), self._options)
