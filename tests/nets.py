@@ -43,6 +43,11 @@ def fast(net: nn.Module, *args: Any, **options: Any) -> Any:
         return pycnn.optimize(net, **options)(*args)
 
 
+def verified(model: nn.Module, *args: Any, **kwargs: Any) -> pycnn.Certificate:
+    """What `verify` finds of the optimised model."""
+    return pycnn.verify(pycnn.optimize(model), model, *args, **kwargs)
+
+
 def conv_bn(c: int, k: int, kernel: int = 3, **options: Any) -> nn.Sequential:
     padding = options.pop("padding", kernel // 2)
     return nn.Sequential(
