@@ -4,6 +4,7 @@
 executes it with plain torch.
 """
 
+from . import interpret_moves  # noqa: F401  (enters its ops)
 from .codec import CodecError, decode, encode
 from .derived import derive
 from .dim import (

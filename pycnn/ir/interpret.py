@@ -89,8 +89,7 @@ def _linear(op: ops.Linear, x: Sequence[Tensor], tensors: TensorTable) -> Tensor
 @run_op.register
 def _batch_norm(op: ops.BatchNorm, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
     norm = op.norm
-    weight = None if norm.weight is None else tensors[norm.weight]
-    bias = None if norm.bias is None else tensors[norm.bias]
+    weight, bias = _affine(norm, tensors)
     y = F.batch_norm(
         x[0], tensors[norm.mean], tensors[norm.var], weight, bias, False, 0.0, norm.eps
     )
@@ -99,8 +98,7 @@ def _batch_norm(op: ops.BatchNorm, x: Sequence[Tensor], tensors: TensorTable) ->
 
 @run_op.register
 def _layer_norm(op: ops.LayerNorm, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
-    weight = None if op.weight is None else tensors[op.weight]
-    bias = None if op.bias is None else tensors[op.bias]
+    weight, bias = _affine(op, tensors)
     return F.layer_norm(x[0].movedim(op.axis, -1), (op.c,), weight, bias, op.eps).movedim(
         -1, op.axis
     )
@@ -108,8 +106,7 @@ def _layer_norm(op: ops.LayerNorm, x: Sequence[Tensor], tensors: TensorTable) ->
 
 @run_op.register
 def _group_norm(op: ops.GroupNorm, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
-    weight = None if op.weight is None else tensors[op.weight]
-    bias = None if op.bias is None else tensors[op.bias]
+    weight, bias = _affine(op, tensors)
     return _act(F.group_norm(x[0], op.groups, weight, bias, op.eps), op.act)
 
 
@@ -215,74 +212,6 @@ def _arith(op: ops.Arith, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
     return _act(apply_kind(x[0], x[1] if other is None else other, op.kind), op.act)
 
 
-@run_op.register
-def _concat(op: ops.Concat, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
-    return torch.cat(list(x), op.dim)
-
-
-@run_op.register
-def _slice(op: ops.Slice, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
-    index = (*([slice(None)] * op.dim), slice(op.start, op.stop, op.step))
-    return x[0][index]
-
-
-@run_op.register
-def _flatten(op: ops.Flatten, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
-    return x[0].flatten(op.start, op.end)
-
-
-@run_op.register
-def _reshape(op: ops.Reshape, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
-    return x[0].reshape(op.shape)
-
-
-@run_op.register
-def _unflatten(op: ops.Unflatten, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
-    return torch.unflatten(x[0], op.dim, op.sizes)
-
-
-@run_op.register
-def _permute(op: ops.Permute, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
-    return x[0].permute(op.dims)
-
-
-@run_op.register
-def _expand(op: ops.Expand, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
-    return x[0].expand(op.shape)
-
-
-@run_op.register
-def _unfold(op: ops.Unfold, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
-    reach = (op.size - 1) * op.dilation + 1
-    return x[0].unfold(op.dim, reach, op.step)[..., :: op.dilation]
-
-
-@run_op.register
-def _rearrange(op: ops.Rearrange, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
-    y = x[0]
-    for move in op.moves:
-        y = run_op(move, [y], tensors)
-    return y
-
-
-@run_op.register
-def _pad(op: ops.Pad, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
-    top, left, bottom, right = op.pads
-    if op.mode == "constant":
-        pads = [0] * (2 * x[0].dim())  # of the last axis first
-        for axis, pair in zip(op.axes, ((top, bottom), (left, right)), strict=True):
-            pads[-2 * axis - 2 : -2 * axis] = pair
-        return F.pad(x[0], pads, value=op.value)
-    maps = x[0].reshape(1, -1, *x[0].shape[-2:])
-    y = F.pad(maps, (left, right, top, bottom), mode=op.mode)
-    return y.reshape(*x[0].shape[:-2], *y.shape[-2:])
-
-
-@run_op.register
-def _identity(op: ops.Identity, x: Sequence[Tensor], tensors: TensorTable) -> Tensor:
-    return x[0].clone()
-
-
 def _weights(
     op: ops.Conv2d | ops.ConvTranspose2d | ops.Linear, tensors: TensorTable
 ) -> tuple[Tensor, Tensor | None]:
@@ -294,6 +223,13 @@ def _weights(
     if isinstance(op, ops.Conv2d) and op.weight_shape is not None:
         weight = weight.reshape(op.weight_shape)
     return weight, None if op.bias is None else tensors[op.bias]
+
+
+def _affine(
+    norm: ops.Norm | ops.LayerNorm | ops.GroupNorm, tensors: TensorTable
+) -> tuple[Tensor | None, Tensor | None]:
+    weight = None if norm.weight is None else tensors[norm.weight]
+    return weight, None if norm.bias is None else tensors[norm.bias]
 
 
 def _act(y: Tensor, act: ops.Act) -> Tensor:
