@@ -166,6 +166,32 @@ def _add_workloads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", choices=list(sets.SETS), help="these instead; default: main")
 
 
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    _add_workloads(parser)
+    parser.add_argument("--engines", nargs="+", default=["all"], metavar="ENGINE")
+    parser.add_argument(
+        "--layers",
+        nargs="*",
+        metavar="NETWORK",
+        help=f"default: {' '.join(run.LAYERS)}; none without pycnn in fp32, or of --set outside",
+    )
+    parser.add_argument("--layer-batch", nargs="+", type=int, default=[1], metavar="N")
+    parser.add_argument("--threads", type=int, default=int(_C.machine()["cores"]))
+    parser.add_argument("--rounds", type=int, default=4, help="turns of an engine on a network")
+    parser.add_argument("--seconds", type=float, default=0.5, help="of a turn")
+    parser.add_argument(
+        "--json", type=Path, help="default: bench/results/cpu/<processor>-<date>.json"
+    )
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("records", type=Path, nargs="+", metavar="RECORD")
+    parser.add_argument(
+        "--plots", type=Path, help="folder for pictures of the networks and the roofline"
+    )
+    parser.add_argument("--kind", choices=["png", "svg"], default="png", help="of pictures")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -181,19 +207,7 @@ def _parser() -> argparse.ArgumentParser:
     p = command(
         "run", _run, "time networks on every engine, then their layers, into one JSON record"
     )
-    _add_workloads(p)
-    p.add_argument("--engines", nargs="+", default=["all"], metavar="ENGINE")
-    p.add_argument(
-        "--layers",
-        nargs="*",
-        metavar="NETWORK",
-        help=f"default: {' '.join(run.LAYERS)}; none without pycnn in fp32, or of --set outside",
-    )
-    p.add_argument("--layer-batch", nargs="+", type=int, default=[1], metavar="N")
-    p.add_argument("--threads", type=int, default=cores)
-    p.add_argument("--rounds", type=int, default=4, help="turns of an engine on a network")
-    p.add_argument("--seconds", type=float, default=0.5, help="of a turn")
-    p.add_argument("--json", type=Path, help="default: bench/results/cpu/<processor>-<date>.json")
+    _add_run(p)
     p = command("layers", _layers, "time every layer of networks against the machine's roof")
     p.add_argument("networks", nargs="*", default=["resnet50"])
     p.add_argument("--batch", nargs="+", type=int, default=[1])
@@ -206,11 +220,7 @@ def _parser() -> argparse.ArgumentParser:
         _report,
         "write the tables of README.md and docs/performance.md from records of one machine",
     )
-    p.add_argument("records", type=Path, nargs="+", metavar="RECORD")
-    p.add_argument(
-        "--plots", type=Path, help="folder for pictures of the networks and the roofline"
-    )
-    p.add_argument("--kind", choices=["png", "svg"], default="png", help="of pictures")
+    _add_report(p)
     p = command("compare", _compare, "say what two records differ in by more than a factor")
     p.add_argument("old", type=Path)
     p.add_argument("new", type=Path)

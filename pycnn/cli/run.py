@@ -32,6 +32,11 @@ from pycnn.cli.program import program_target
 from pycnn.cli.target import TASKS, Target, zoo_target
 
 PATIENCE = 2.0  # seconds without a progress bar
+Weights = Annotated[Path | None, typer.Option(help="The network's .pth, .pt or .safetensors file.")]
+Classes = Annotated[int | None, typer.Option(min=1, help="Default: the model's own.")]
+Channels = Annotated[
+    int | None, typer.Option(min=1, max=3, help="1 or 3; default: the model's own.")
+]
 Size = Annotated[
     int | None,
     typer.Option(min=1, help="Height and width; default: a classifier's own, else the picture's."),
@@ -96,15 +101,9 @@ def run_command(
         str, typer.Argument(help=f"A model of `pycnn list`, or a file: {' or '.join(PROGRAMS)}.")
     ],
     images: Annotated[list[Path], typer.Argument(help="PNG or JPEG files, or folders of them.")],
-    weights: Annotated[
-        Path | None, typer.Option(help="The network's .pth, .pt or .safetensors file.")
-    ] = None,
-    num_classes: Annotated[
-        int | None, typer.Option(min=1, help="Default: the model's own.")
-    ] = None,
-    in_channels: Annotated[
-        int | None, typer.Option(min=1, max=3, help="1 or 3; default: the model's own.")
-    ] = None,
+    weights: Weights = None,
+    num_classes: Classes = None,
+    in_channels: Channels = None,
     size: Size = None,
     mean: Mean = None,
     std: Std = None,

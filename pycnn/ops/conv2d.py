@@ -97,6 +97,14 @@ def reference(
     return apply_act(y if residual is None else y + residual, act, act_param)
 
 
+def _check_epilogue(bias: Tensor | None, residual: Tensor | None, y: tuple[int, ...]) -> None:
+    """`y`: the output's shape, [n, k, oh, ow] or [k, oh, ow]."""
+    if bias is not None and tuple(bias.shape) != (y[-3],):
+        raise ValueError(f"conv2d: bias has shape {tuple(bias.shape)}, expected ({y[-3]},)")
+    if residual is not None and tuple(residual.shape) != y:
+        raise ValueError(f"conv2d: residual has shape {tuple(residual.shape)}, the output {y}")
+
+
 def conv2d(
     x: Tensor,
     weight: Tensor,
@@ -144,13 +152,7 @@ def conv2d(
     pads = resolve_padding(padding, (weight.shape[2], weight.shape[3]), strides, dilations)
     batched = x if x.dim() == 4 else x.unsqueeze(0)
     shape = output_shape(batched.shape, weight.shape, strides, pads, dilations, groups)
-    if bias is not None and tuple(bias.shape) != (shape[1],):
-        raise ValueError(f"conv2d: bias has shape {tuple(bias.shape)}, expected ({shape[1]},)")
-    expected = shape if x.dim() == 4 else shape[1:]
-    if residual is not None and tuple(residual.shape) != expected:
-        raise ValueError(
-            f"conv2d: residual has shape {tuple(residual.shape)}, the output {expected}"
-        )
+    _check_epilogue(bias, residual, shape if x.dim() == 4 else shape[1:])
     if _torch.falls_back("conv2d", x, weight, bias, residual) or weight.numel() == 0:
         return reference(
             x, weight, bias, residual, strides, pads, dilations, groups, act, act_param
