@@ -128,11 +128,7 @@ void run_single(Plan& plan, uintptr_t input, uintptr_t output) {
   plan.run(&in, &out);
 }
 
-}  // namespace
-
-PYBIND11_MODULE(_C, m) {
-  m.doc() = "Compiled kernels and plans of pycnn.";
-  m.def("machine", &describe_machine);
+void bind_kernels(py::module_& m) {
   m.def("ops", [] {
     std::vector<std::string> names;
     for (const Op& op : op_table()) names.emplace_back(op.name);
@@ -174,6 +170,9 @@ PYBIND11_MODULE(_C, m) {
       py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("workers"));
   m.def("run", &run_kernel, py::arg("op"), py::arg("kernel"), py::arg("params"), py::arg("x"), py::arg("residual"),
         py::arg("w"), py::arg("bias"), py::arg("y"), py::arg("workers"), py::arg("gate") = 0);
+}
+
+void bind_limits(py::module_& m) {
   const py::call_guard<py::gil_scoped_release> unlocked;
   m.def(
       "measure_fma",
@@ -185,6 +184,9 @@ PYBIND11_MODULE(_C, m) {
       py::arg("workers"), py::arg("dtype") = "float32");
   m.def("measure_read", &measure_read, py::arg("workers"), py::arg("bytes"), unlocked);
   m.def("measure_copy", &measure_copy, py::arg("workers"), py::arg("bytes"), unlocked);
+}
+
+void bind_plans(py::module_& m) {
   py::class_<Buffer>(m, "Buffer", py::buffer_protocol())
       .def(py::init<int64_t>(), py::arg("floats"))
       .def_buffer([](Buffer& b) { return floats_of(b); });
@@ -209,6 +211,16 @@ PYBIND11_MODULE(_C, m) {
       .def_property_readonly("memory_bytes", &Plan::memory_bytes)
       .def_property_readonly("workers", &Plan::workers)
       .def("__len__", &Plan::steps);
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_C, m) {
+  m.doc() = "Compiled kernels and plans of pycnn.";
+  m.def("machine", &describe_machine);
+  bind_kernels(m);
+  bind_limits(m);
+  bind_plans(m);
   bind_direct(m);
   bind_guard(m);
 }
