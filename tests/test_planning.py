@@ -70,6 +70,31 @@ def test_plans_of_a_net_with_many_segments_are_made_once(monkeypatch: pytest.Mon
     assert len(made) == KEPT_SHAPES + 1
 
 
+@pytest.mark.parametrize("lends", ["kernels", "torch"])
+def test_layers_of_which_only_the_size_is_read_do_not_run(lends: str) -> None:
+    def forward(self: Fn, x: torch.Tensor) -> torch.Tensor:
+        y = self.second(self.first(x))
+        size = (y if lends == "kernels" else y.roll(1, -1)).shape[2:]
+        return self.last(nn.functional.interpolate(x, size))
+
+    layers = {
+        "first": nn.Conv2d(3, 60, 1),
+        "second": nn.Conv2d(60, 8, 3, 2),
+        "last": nn.Conv2d(3, 4, 1),
+    }
+    net = Fn(forward, **layers).eval()
+    fast = pycnn.optimize(net)
+    for x in (torch.randn(1, 3, 15, 24), torch.randn(2, 3, 9, 9)):
+        with torch.inference_mode():
+            assert error(fast(x), truth(net, x)) <= 1e-5
+            with pytest.raises(pycnn.MemoryLimitError, match="memory_limit=1 bytes is too small"):
+                pycnn.optimize(net, memory_limit=1)(x)
+        assert [step.path for step in pycnn.explain(fast, x).steps if step.op == "conv2d"] == [
+            "last"
+        ]
+        assert pycnn.verify(fast, net, x).ok and pycnn.profile(fast, x, seconds=0.01).layers
+
+
 def test_verifier_names_blocks_that_share_bytes() -> None:
     blocks = [Block(0, 100, 0, 2), Block(1, 100, 2, 3)]
     with pytest.raises(PlacementError, match="blocks 0 and 1 share bytes at step 2"):

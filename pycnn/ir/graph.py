@@ -129,6 +129,16 @@ def producers(graph: Graph) -> dict[int, Node]:
     return {value: node for node in graph.nodes for value in node.outputs}
 
 
+def nodes_for(graph: Graph, values: Iterable[int]) -> tuple[Node, ...]:
+    """The nodes that these values are made by, directly or through others, and those with an effect."""
+    needed, kept = set(values), list[Node]()
+    for node in reversed(graph.nodes):
+        if is_effect(node) or needed.intersection(node.outputs):
+            kept.append(node)
+            needed.update(node.inputs)
+    return tuple(reversed(kept))
+
+
 def walk(attribute: Any) -> Iterator[Any]:
     """Every leaf inside an op's attribute: through tuples, lists, dicts, slices and dataclasses other than Source."""
     if isinstance(attribute, (tuple, list)):

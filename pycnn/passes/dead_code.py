@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..ir import Graph, Node, is_effect, sized_values
+from ..ir import Graph, nodes_for, sized_values
 
 
 def dead_code(graph: Graph) -> Graph:
@@ -11,9 +11,4 @@ def dead_code(graph: Graph) -> Graph:
     %1 = conv2d(%0); %2 = relu(%0); return %2   =>   %2 = relu(%0); return %2
     """
     needed = {*graph.output_values(), *sized_values(graph)}
-    kept: list[Node] = []
-    for node in reversed(graph.nodes):
-        if is_effect(node) or needed & set(node.outputs):
-            kept.append(node)
-            needed.update(node.inputs)
-    return graph.replace(nodes=tuple(reversed(kept)))
+    return graph.replace(nodes=nodes_for(graph, needed))

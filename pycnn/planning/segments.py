@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from pycnn.ir import MOVES, Concat, Graph, Identity, Node, Op, Shapes
+from pycnn.ir import MOVES, Concat, Graph, Identity, Node, Op, Shapes, nodes_for
 from pycnn.planning.support import why_torch
 
 
@@ -48,9 +48,9 @@ def split(
     promoted: frozenset[str] = frozenset(),
 ) -> tuple[Item, ...]:
     """The graph's nodes in order, as segments and torch steps; kernels are of `dtype`, for all ops but `without`.
-    Layers of the modules `promoted` are computed in fp32."""
+    Layers of the modules `promoted` are computed in fp32. Nodes of which only sizes are read need not run."""
     groups: list[list[Node] | TorchStep] = []
-    for node in graph.nodes:
+    for node in nodes_for(graph, graph.output_values()):
         reason = why_torch(graph, node, shapes, dtype, without)
         if node.path in promoted and not isinstance(node.op, _EXACT):
             groups.append(TorchStep(node, "kept in torch.float32", True))
