@@ -214,7 +214,8 @@ def page(rows: Sequence[Row], most: float) -> str:
     whole = [row for row in agree if not row.torch_ops]
     uses = Counter(op for row in agree for op in row.torch_ops)
     models = Counter(op for row in agree for op in set(row.torch_ops))
-    fallen = [[f"`{op}`", str(models[op]), str(uses[op])] for op, _ in models.most_common()]
+    order = sorted(models, key=lambda op: (-models[op], -uses[op], op))
+    fallen = [[f"`{op}`", str(models[op]), str(uses[op])] for op in order]
     versions = (
         f"torch {torch.__version__}, torchvision {version('torchvision')}, timm {version('timm')}"
     )

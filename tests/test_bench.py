@@ -149,3 +149,13 @@ def test_coverage_tells_what_fell_back_and_what_failed(tmp_path, capsys):
     assert command.main(["coverage", "resnet1?", "--processes", "1", "--most", "12"]) == 0
     assert capsys.readouterr().out.startswith("resnet18: ")
     assert command.main(["coverage", "no_such_network"]) == 1
+
+
+def test_ops_of_coverage_come_by_how_many_networks_have_them_then_by_name():
+    ops = tuple("zyxwvutsrqponmlkjihgfedcba")
+    named = coverage.Network("timm", "some")
+    page = coverage.page(
+        [coverage.Row(named, 1, 40, (*ops, "z")), coverage.Row(named, 1, 1, ("q",))], 30
+    )
+    rows = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert rows == ["q", "z", *(op for op in sorted(ops) if op not in "qz")]
