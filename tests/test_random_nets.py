@@ -4,6 +4,7 @@ what `FUZZ_SECONDS` allow."""
 from __future__ import annotations
 
 import os
+import re
 import time
 from random import Random
 
@@ -27,8 +28,13 @@ def check(seed: int) -> None:
             x = x.contiguous(memory_format=torch.channels_last)
         kept = x.clone()
         with torch.inference_mode():
-            plain, mine = net(x), fast(x)
-            reference = truth(net, x)
+            try:
+                plain = net(x)
+            except RuntimeError as error:  # a map too small for a pool
+                with pytest.raises(RuntimeError, match=re.escape(str(error))):
+                    fast(x)
+                continue
+            mine, reference = fast(x), truth(net, x)
         assert torch.equal(x, kept), f"seed {seed}: the input was written"
         for y, own, ref in zip(mine, plain, reference, strict=True):
             compare(
