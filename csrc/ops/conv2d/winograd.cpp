@@ -55,13 +55,22 @@ int64_t packed_size(const Conv2dParams& p) {
   return Sizes<M, R>::kPoints * p.groups * group_panels(p) * p.group_c() * kLanes;
 }
 
-// [group][point][panel][c][kLanes], zero past the last output. All lanes of a panel at once: lines are written whole.
+// Weights [group][block of kBlockPanels panels][point][panel][c][kLanes], in the order in which a worker reads them. Those
+// of one group: the panels of a point from panel q on, which lie one behind the other up to the end of its block.
+template <int M, int R>
+int64_t weights_at(const Sizes<M, R>& s, int64_t q, int point) {
+  const int64_t first = q / kBlockPanels * kBlockPanels;
+  const int64_t width = s.panels - first < kBlockPanels ? s.panels - first : kBlockPanels;
+  return (Sizes<M, R>::kPoints * first + point * width + q - first) * s.channels * kLanes;
+}
+
+// Zero past the last output. All lanes of a panel at once: lines are written whole.
 template <int M, int R>
 void pack(const Conv2dParams& p, const float* w, float* packed) {
   constexpr int kPoints = Sizes<M, R>::kPoints;
+  const Sizes<M, R> s(p);
   const int64_t cs = p.group_c(), ks = p.group_k(), panels = group_panels(p);
-  const int64_t point_floats = panels * cs * kLanes;
-  for (int64_t g = 0; g < p.groups; ++g, packed += kPoints * point_floats)
+  for (int64_t g = 0; g < p.groups; ++g, packed += kPoints * panels * cs * kLanes)
     for (int64_t q = 0; q < panels; ++q)
       for (int64_t c = 0; c < cs; ++c) {
         double filters[R * R][kLanes] = {}, u[kPoints][kLanes];
@@ -70,7 +79,7 @@ void pack(const Conv2dParams& p, const float* w, float* packed) {
             filters[tap][lane] = w[((g * ks + q * kLanes + lane) * cs + c) * R * R + tap];
         transform_filters<M, R>(filters, u);
         for (int i = 0; i < kPoints; ++i) {
-          float* out = packed + i * point_floats + (q * cs + c) * kLanes;
+          float* out = packed + weights_at(s, q, i) + c * kLanes;
           for (int lane = 0; lane < kLanes; ++lane) out[lane] = static_cast<float>(u[i][lane]);
         }
       }
@@ -180,9 +189,9 @@ void transform_output(const Conv2dParams& p, const Sizes<M, R>& s, const Ptrs& p
                     static_cast<float>(p.act_param));
 }
 
-// Products of one point: m[tile][kLanes * panels] = V[tile][c] U[c][...], panels [first, last) of a group.
+// Products of one point: m[tile][kLanes * panels] = V[tile][c] U[c][...]; u: its first panel.
 template <int M, int R>
-void multiply(const Sizes<M, R>& s, const float* v, const float* u, const float** rows, int tiles, Range panels,
+void multiply(const Sizes<M, R>& s, const float* v, const float* u, const float** rows, int tiles, int64_t panels,
               float* m) {
   TileOf<float> tile{};
   tile.taps = 1, tile.depth = s.channels, tile.panel = s.channels * kLanes;
@@ -190,13 +199,13 @@ void multiply(const Sizes<M, R>& s, const float* v, const float* u, const float*
   for (int64_t t = 0; t < tiles; ++t) rows[t] = v + t * s.ldv;
   const int parts = (tiles + kMaxRows - 1) / kMaxRows;
   int nv = 0;
-  for (int64_t q = panels.begin; q < panels.end; q += nv) {
-    nv = tile_width((tiles + parts - 1) / parts, panels.end - q);
+  for (int64_t q = 0; q < panels; q += nv) {
+    nv = tile_width((tiles + parts - 1) / parts, panels - q);
     tile.w = u + q * tile.panel, tile.n = nv * kLanes;
     for (int part = 0; part < parts; ++part) {
       const Range r = share(tiles, {part, parts});
       tile.rows = rows + r.begin;
-      tile.y = m + r.begin * s.ldm + (q - panels.begin) * kLanes;
+      tile.y = m + r.begin * s.ldm + q * kLanes;
       tile_fn<float>(static_cast<int>(r.end - r.begin), nv)(tile);
     }
   }
@@ -228,20 +237,22 @@ void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
   float* m = v + kPoints * s.block * s.ldv;
   for (int64_t c = 0; c < s.zeros(); ++c) zeros[c] = Element{};
   const int blocks = static_cast<int>((total + s.block - 1) / s.block);
-  const int64_t point_floats = s.panels * s.channels * kLanes, ks = p.group_k();
+  const int64_t ks = p.group_k();
   for (int64_t g = 0; g < p.groups; ++g) {
-    const float* u = ptrs.w + g * kPoints * point_floats;
+    const float* u = ptrs.w + g * kPoints * s.panels * s.channels * kLanes;
     for (int b = 0; b < blocks; ++b) {
       const Range r = share(total, {b, blocks});
       const int64_t first = mine.tiles.begin + r.begin;
       const int tiles = static_cast<int>(r.end - r.begin);
       for (int t = 0; t < tiles; ++t)
         transform_input(p, s, ptrs.x + g * s.channels, zeros, tile_at(p, s, first + t), v + t * s.ldv);
-      for (int64_t q = mine.panels.begin; q < mine.panels.end; q += kBlockPanels) {
-        const Range panels{q, q + kBlockPanels < mine.panels.end ? q + kBlockPanels : mine.panels.end};
+      for (int64_t q = mine.panels.begin, q_end = q; q < mine.panels.end; q = q_end) {
+        q_end = (q / kBlockPanels + 1) * kBlockPanels;
+        if (q_end > mine.panels.end) q_end = mine.panels.end;
         for (int i = 0; i < kPoints; ++i)
-          multiply(s, v + i * s.block * s.ldv, u + i * point_floats, rows, tiles, panels, m + i * s.block * s.ldm);
-        const int64_t k = q * kLanes, end = panels.end * kLanes < ks ? panels.end * kLanes : ks;
+          multiply(s, v + i * s.block * s.ldv, u + weights_at(s, q, i), rows, tiles, q_end - q,
+                   m + i * s.block * s.ldm);
+        const int64_t k = q * kLanes, end = q_end * kLanes < ks ? q_end * kLanes : ks;
         for (int t = 0; t < tiles; ++t)
           transform_output(p, s, ptrs, tile_at(p, s, first + t), m + t * s.ldm, g * ks + k, end - k);
       }
