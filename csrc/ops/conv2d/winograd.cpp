@@ -205,6 +205,7 @@ void multiply(const Sizes<M, R>& s, const float* v, const float* u, const float*
     for (int part = 0; part < parts; ++part) {
       const Range r = share(tiles, {part, parts});
       tile.rows = rows + r.begin;
+      tile.turn = part, tile.turns = parts;
       tile.y = m + r.begin * s.ldm + q * kLanes;
       tile_fn<float>(static_cast<int>(r.end - r.begin), nv)(tile);
     }
