@@ -26,8 +26,8 @@ struct TileOf {
   int64_t ldr;
   Y* y;  // row r at r * ldy
   int64_t ldy;
-  int64_t n;     // columns stored: (NV - 1) * kLanes < n <= NV * kLanes
-  float lo, hi;  // clamp; NaN passes
+  int64_t n;        // columns stored: (NV - 1) * kLanes < n <= NV * kLanes
+  float lo, hi;     // clamp; NaN passes
   int turn, turns;  // of the tiles that pass over these panels one after the other; 0 of 0: it is the only one
 };
 

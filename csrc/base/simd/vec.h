@@ -73,6 +73,18 @@ PYCNN_INLINE void store_first(float* p, Vec v, int64_t n) {
 #endif
 
 // `f - Vec{}` folds to one broadcast (an addition would have to keep -0).
+// A value that is what it is: it stays in its register, where the compiler would load it again for every use, and no
+// product in it becomes a part of a later multiply-add.
+PYCNN_INLINE void pin(Vec& v) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(v));
+#elif defined(__x86_64__)
+  asm("" : "+x"(v));
+#elif defined(__aarch64__)
+  asm("" : "+w"(v));
+#endif
+}
+
 PYCNN_INLINE Vec broadcast(float f) { return f - Vec{}; }
 
 PYCNN_INLINE Vec select(IVec mask, Vec yes, Vec no) {

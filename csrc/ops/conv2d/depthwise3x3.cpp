@@ -33,17 +33,6 @@ struct Walk {
   int64_t left;             // channels from here on
 };
 
-// A value that stays in its register: the compiler would load it again for every use.
-PYCNN_INLINE void pin(Vec& v) {
-#if defined(__AVX512F__)
-  asm("" : "+v"(v));
-#elif defined(__x86_64__)
-  asm("" : "+x"(v));
-#elif defined(__aarch64__)
-  asm("" : "+w"(v));
-#endif
-}
-
 template <int I>
 struct Const {
   static constexpr int value = I;

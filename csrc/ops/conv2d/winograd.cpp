@@ -4,12 +4,11 @@
 // Between its input and output all is fp32: bf16 would round the transformed values, whose errors the transform back
 // enlarges. Dilated, the outputs dh rows and dw columns apart are a map of their own without dilation, one of dh x dw
 // interleaved.
-#include "base/simd/activate.h"
 #include "base/simd/gemm.h"
 #include "ops/conv2d/cost.h"
 #include "ops/conv2d/pack.h"
 #include "ops/conv2d/simd.h"
-#include "ops/conv2d/winograd_transform.h"
+#include "ops/conv2d/winograd_tile.h"
 
 namespace pycnn::PYCNN_ISA_NS {
 namespace {
@@ -26,6 +25,7 @@ struct Sizes {
   int64_t dh, dw;                   // such maps each way
   int64_t channels, panels, block;  // of a group; tiles in a block
   int64_t ldv, ldm;                 // floats between tiles of V [points][block][ldv] and products [points][block][ldm]
+  int64_t point_v, point_m;         // floats between points of them
 
   explicit Sizes(const Conv2dParams& p) {
     dh = p.dh < p.oh ? p.dh : p.oh, dw = p.dw < p.ow ? p.dw : p.ow;
@@ -39,10 +39,13 @@ struct Sizes {
     if (block > kMostTiles) block = kMostTiles;
     if (block < kLeastTiles) block = kLeastTiles;
     if (block > tiles) block = tiles;
+    point_v = odd_lines(block * ldv), point_m = odd_lines(block * ldm);
   }
+  // An odd number of cache lines: a tile's points then lie in as many cache sets.
+  static int64_t odd_lines(int64_t floats) { return floats / 16 % 2 ? floats : floats + 16; }
   int64_t zeros() const { return (channels + 15) / 16 * 16; }
   int64_t row_floats() const { return kMostTiles * static_cast<int64_t>(sizeof(const float*)) / 4; }
-  int64_t worker_floats() const { return zeros() + row_floats() + kPoints * block * (ldv + ldm); }
+  int64_t worker_floats() const { return zeros() + row_floats() + kPoints * (point_v + point_m); }
 };
 
 template <int M, int R>
@@ -85,108 +88,12 @@ void pack(const Conv2dParams& p, const float* w, float* packed) {
       }
 }
 
-struct TileAt {
-  int64_t n, y, x;  // image, first output row and column
-};
-
 template <int M, int R>
 TileAt tile_at(const Conv2dParams& p, const Sizes<M, R>& s, int64_t tile) {
   const int64_t column = tile % (s.across * s.dw), row = tile / (s.across * s.dw);
   const int64_t line = row % (s.down * s.dh);
   return {row / (s.down * s.dh), line / s.down + line % s.down * M * p.dh,
           column / s.across + column % s.across * M * p.dw};
-}
-
-// V[point][tile][c] = B^T d B of one tile.
-template <int M, int R>
-void transform_input(const Conv2dParams& p, const Sizes<M, R>& s, const Element* x, const Element* zeros, TileAt at,
-                     float* v) {
-  using W = Winograd<M, R>;
-  constexpr int kIn = M + R - 1;
-  const Element* from[kIn * kIn];
-  for (int i = 0; i < kIn; ++i)
-    for (int j = 0; j < kIn; ++j) {
-      const int64_t y = at.y - p.ph + i * p.dh, xx = at.x - p.pw + j * p.dw;
-      const bool inside = y >= 0 && y < p.h && xx >= 0 && xx < p.w;
-      from[i * kIn + j] = inside ? x + ((at.n * p.h + y) * p.w + xx) * p.ldx : zeros;
-    }
-  const int64_t point = s.block * s.ldv, next = M * p.dw * p.ldx;
-  for (int64_t c = 0; c < s.channels; c += kLanes) {
-    const int64_t left = s.channels - c;
-    Vec d[kIn * kIn], t[kIn * kIn];
-    // What the tile to the right reads beside this one.
-    for (int i = 0; i < kIn; ++i)
-      for (int j = kIn - M; j < kIn; ++j) __builtin_prefetch(from[i * kIn + j] + next + c);
-    if (left >= kLanes) {
-#pragma GCC unroll 36
-      for (int i = 0; i < kIn * kIn; ++i) d[i] = load(from[i] + c);
-    } else {
-#pragma GCC unroll 36
-      for (int i = 0; i < kIn * kIn; ++i) d[i] = load_first(from[i] + c, left);
-    }
-#pragma GCC unroll 6
-    for (int j = 0; j < kIn; ++j) W::input(d + j, t + j, kIn);
-#pragma GCC unroll 6
-    for (int i = 0; i < kIn; ++i) {
-      Vec row[kIn];
-      W::input(t + i * kIn, row, 1);
-#pragma GCC unroll 6
-      for (int j = 0; j < kIn; ++j) store(v + (i * kIn + j) * point + c, row[j]);
-    }
-  }
-}
-
-// Output pixels of one tile, `count` channels from k on: A^T m A + bias + residual, clamped.
-template <int M, int R>
-void transform_output(const Conv2dParams& p, const Sizes<M, R>& s, const Ptrs& ptrs, TileAt at, const float* m,
-                      int64_t k, int64_t count) {
-  using W = Winograd<M, R>;
-  constexpr int kIn = M + R - 1;
-  const int64_t point = s.block * s.ldm, pixel = (at.n * p.oh + at.y) * p.ow + at.x;
-  if (at.y >= p.oh || at.x >= p.ow) return;  // of a map with one row or column of outputs less
-  const int64_t down = (p.oh - at.y + p.dh - 1) / p.dh, across = (p.ow - at.x + p.dw - 1) / p.dw;
-  const int64_t rows = down < M ? down : M, columns = across < M ? across : M;
-  const Vec lo = broadcast(clamp_lo(p.act)), hi = broadcast(clamp_hi(p.act));
-  for (int64_t c = 0; c < count; c += kLanes) {
-    const int64_t left = count - c;
-    Vec t[M * kIn], out[M * M];
-#pragma GCC unroll 6
-    for (int j = 0; j < kIn; ++j) {
-      Vec column[kIn], y[M];
-#pragma GCC unroll 6
-      for (int i = 0; i < kIn; ++i) column[i] = load(m + (i * kIn + j) * point + c);
-      W::output(column, y, 1);
-#pragma GCC unroll 4
-      for (int i = 0; i < M; ++i) t[i * kIn + j] = y[i];
-    }
-    const bool whole = left >= kLanes;
-    const auto get = [&](const auto* at)
-                         __attribute__((always_inline)) { return whole ? load(at) : load_first(at, left); };
-    const Vec bias = ptrs.bias ? get(ptrs.bias + k + c) : Vec{};
-#pragma GCC unroll 4
-    for (int i = 0; i < M; ++i) W::output(t + i * kIn, out + i * M, 1);
-#pragma GCC unroll 4
-    for (int i = 0; i < M; ++i) {
-      if (i >= rows) break;
-#pragma GCC unroll 4
-      for (int j = 0; j < M; ++j) {
-        if (j >= columns) break;
-        const int64_t at_pixel = pixel + i * p.dh * p.ow + j * p.dw;
-        Vec v = out[i * M + j] + bias;
-        if (ptrs.residual) v += get(ptrs.residual + at_pixel * p.ldr + k + c);
-        v = at_most(at_least(v, lo), hi);
-        Element* y = ptrs.y + at_pixel * p.ldy + k + c;
-        if (whole)
-          store(y, v);
-        else
-          store_first(y, v, left);
-      }
-    }
-  }
-  if (!is_clamp(p.act))
-    for (int64_t i = 0; i < rows; ++i)
-      activate_rows(ptrs.y + (pixel + i * p.dh * p.ow) * p.ldy + k, p.dw * p.ldy, columns, count, p.act,
-                    static_cast<float>(p.act_param));
 }
 
 // Products of one point: m[tile][kLanes * panels] = V[tile][c] U[c][...]; u: its first panel.
@@ -235,7 +142,7 @@ void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
   auto* zeros = reinterpret_cast<Element*>(own);
   auto** rows = reinterpret_cast<const float**>(own + s.zeros());
   float* v = own + s.zeros() + s.row_floats();
-  float* m = v + kPoints * s.block * s.ldv;
+  float* m = v + kPoints * s.point_v;
   for (int64_t c = 0; c < s.zeros(); ++c) zeros[c] = Element{};
   const int blocks = static_cast<int>((total + s.block - 1) / s.block);
   const int64_t ks = p.group_k();
@@ -245,17 +152,19 @@ void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
       const Range r = share(total, {b, blocks});
       const int64_t first = mine.tiles.begin + r.begin;
       const int tiles = static_cast<int>(r.end - r.begin);
-      for (int t = 0; t < tiles; ++t)
-        transform_input(p, s, ptrs.x + g * s.channels, zeros, tile_at(p, s, first + t), v + t * s.ldv);
+      TileAt at[kMostTiles];
+      for (int t = 0; t < tiles; ++t) {
+        at[t] = tile_at(p, s, first + t);
+        transform_input<M, R>(p, ptrs.x + g * s.channels, zeros, at[t], s.channels, v + t * s.ldv, s.point_v);
+      }
       for (int64_t q = mine.panels.begin, q_end = q; q < mine.panels.end; q = q_end) {
         q_end = (q / kBlockPanels + 1) * kBlockPanels;
         if (q_end > mine.panels.end) q_end = mine.panels.end;
         for (int i = 0; i < kPoints; ++i)
-          multiply(s, v + i * s.block * s.ldv, u + weights_at(s, q, i), rows, tiles, q_end - q,
-                   m + i * s.block * s.ldm);
+          multiply(s, v + i * s.point_v, u + weights_at(s, q, i), rows, tiles, q_end - q, m + i * s.point_m);
         const int64_t k = q * kLanes, end = q_end * kLanes < ks ? q_end * kLanes : ks;
         for (int t = 0; t < tiles; ++t)
-          transform_output(p, s, ptrs, tile_at(p, s, first + t), m + t * s.ldm, g * ks + k, end - k);
+          transform_output<M, R>(p, ptrs, at[t], m + t * s.ldm, s.point_m, g * ks + k, end - k);
       }
     }
   }
