@@ -25,7 +25,7 @@ PYCNN_INLINE Vec sum_of_products(float a, Vec x, float b, Vec y) {
 
 // Both transforms go over the columns and then over the rows, in parts: lines of the result that share sums, so few that
 // between the two they stay in registers. Each part loads what it needs again: at once, 36 inputs and 36 sums were spilled
-// (F(4x4, 3x3) of 64 channels, AVX-512 on a Zen 5, in cycles a vector of channels: input 172 -> 133, output 170 -> 111).
+// (F(4x4, 3x3) of 64 channels, AVX-512 on a Zen 5, in cycles a vector of channels: input 172 -> 127, output 170 -> 110).
 
 // Lines [first, first + count).
 struct Lines {
