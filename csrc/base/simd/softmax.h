@@ -47,7 +47,7 @@ PYCNN_INLINE float exponentials(const E* x, float* y, int64_t n, float scale, fl
     store(y + i, e);
     sums[0] += e;
   }
-  const float sum = sum_lanes(sums[0] + sums[1], kLanes);
+  const float sum = sum_lanes(sums[0] + sums[1]);
   if (i == n) return sum;
   const Vec e = exp_or_zero(load_first(x + i, n - i) * scale - most);
   store_first(y + i, e, n - i);

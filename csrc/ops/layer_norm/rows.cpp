@@ -1,4 +1,4 @@
-// One row at a time, which stays in L1 between its passes: mean, squared differences, result. The order of the sums
+// A few rows at a time, which stay in L1 between the passes: mean, squared differences, result. The order of the sums
 // depends on c alone.
 #include <cmath>
 
@@ -8,11 +8,11 @@
 namespace pycnn::PYCNN_ISA_NS {
 namespace {
 
-void row(const LayerNormParams& p, const Ptrs& ptrs, const Element* x, Element* y) {
-  const float count = static_cast<float>(p.c);
-  const float mean = mean_row(x, p.c);
-  const float var = sum_row(x, p.c, [mean](Vec v) __attribute__((always_inline)) { return (v - mean) * (v - mean); });
-  const float scale = 1 / std::sqrt(var / count + static_cast<float>(p.eps));
+// Each pass goes over so many rows before the next: a row's passes wait for its sums, those of different rows do not
+// (56^2 x 96 on two threads of a Zen 5: 46 us became 36).
+constexpr int64_t kRows = 4;
+
+void write_row(const LayerNormParams& p, const Ptrs& ptrs, const Element* x, float mean, float scale, Element* y) {
   const float *w = ptrs.w, *bias = ptrs.bias;
   int64_t i = 0;
   for (; i + kLanes <= p.c; i += kLanes) {
@@ -30,8 +30,21 @@ void row(const LayerNormParams& p, const Ptrs& ptrs, const Element* x, Element* 
 }
 
 void run(const LayerNormParams& p, const Ptrs& ptrs, Worker worker) {
-  const Range rows = share(p.pixels, worker);
-  for (int64_t i = rows.begin; i < rows.end; ++i) row(p, ptrs, ptrs.x + i * p.ldx, ptrs.y + i * p.ldy);
+  const Range mine = share(p.pixels, worker);
+  const float count = static_cast<float>(p.c), eps = static_cast<float>(p.eps);
+  for (int64_t first = mine.begin; first < mine.end; first += kRows) {
+    const int64_t rows = mine.end - first < kRows ? mine.end - first : kRows;
+    const Element* x = ptrs.x + first * p.ldx;
+    float mean[kRows], scale[kRows];
+    for (int64_t r = 0; r < rows; ++r) mean[r] = mean_row(x + r * p.ldx, p.c);
+    for (int64_t r = 0; r < rows; ++r) {
+      const float m = mean[r];
+      const auto square = [m](Vec v) __attribute__((always_inline)) { return (v - m) * (v - m); };
+      scale[r] = 1 / std::sqrt(sum_row(x + r * p.ldx, p.c, square) / count + eps);
+    }
+    for (int64_t r = 0; r < rows; ++r)
+      write_row(p, ptrs, x + r * p.ldx, mean[r], scale[r], ptrs.y + (first + r) * p.ldy);
+  }
 }
 
 const char* why_not(const LayerNormParams&, const Machine& m) { return why_not_here(m); }
