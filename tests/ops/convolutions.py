@@ -58,7 +58,8 @@ class Conv:
         if "stem" in kernel:
             (_, kw), (_, sw), (_, dw) = self.kernel, self.stride, self.dilation
             ow = (self.w + self.padding[1] + self.padding[3] - (kw - 1) * dw - 1) // sw + 1
-            wide = ow > ROWS[kernel.rsplit("_", 1)[1]] // 2
+            rows = ROWS[kernel.rsplit("_", 1)[1]]
+            wide = ow > rows // 2 if nchw else ow >= rows
             return self.groups == 1 and (nchw or self.c < 8) and (kw - 1) * dw + 1 > sw and wide
         if "depthwise" in kernel:
             return self.groups == self.c == self.k and not nchw
