@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
-import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,15 +14,15 @@ import pytest
 import safetensors.torch
 import torch
 import torch.nn.functional as F
-from nets import conv_bn, error, settle, truth
+from nets import error, settle, truth
+from packed_files import contents, small, written
 from torch import Tensor, nn
 
 import bench.__main__ as command
 import pycnn
 from bench import saved as bench_saved
-from pycnn import _C, saved
+from pycnn import _C
 from pycnn.ir import stored
-from pycnn.planning.cpu import CpuTarget
 from pycnn.planning.kept import packed as packed_of
 from pycnn.timing import Workload
 
@@ -43,10 +41,6 @@ class Standardised(nn.Module):
         return self.linear(self.linear(y).relu())
 
 
-def small() -> nn.Module:
-    return settle(nn.Sequential(conv_bn(3, 32), nn.ReLU(), conv_bn(32, 32), nn.Conv2d(32, 32, 1)))
-
-
 ZOO: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "resnet18": (lambda: pycnn.create_model("resnet18", num_classes=9), (1, 3, 64, 48)),
     "densenet121": (lambda: pycnn.create_model("densenet121", num_classes=9), (1, 3, 64, 64)),
@@ -55,28 +49,6 @@ ZOO: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "lenet_like": (lambda: pycnn.create_model("lenet_like"), (1, 1, 28, 28)),
     "standardised": (Standardised, (2, 3, 12, 12)),
 }
-
-
-@pytest.fixture
-def packs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Kernels that layers' weights have been packed for."""
-    found: list[str] = []
-    pack = CpuTarget.pack
-
-    def noted(target: CpuTarget, op: str, kernel: str, *rest: Any) -> Tensor:
-        if "scale" not in kernel and "norm" not in op:  # norms by themselves are not in files
-            found.append(kernel)
-        return pack(target, op, kernel, *rest)
-
-    monkeypatch.setattr(CpuTarget, "pack", noted)
-    return found
-
-
-def written(net: nn.Module, path: Path, *shapes: tuple[int, ...], **options: Any) -> Any:
-    fast = pycnn.optimize(net, **options)
-    fast.warmup(*shapes)
-    pycnn.save(fast, path, packed=True)
-    return fast
 
 
 def read_weights(fast: Any) -> list[Tensor]:
@@ -244,20 +216,6 @@ def test_another_build_packs_for_itself(
         assert torch.equal(loaded(x), fast(x)) and len(packs) == 3
 
 
-def contents(path: Path) -> tuple[dict[str, Any], dict[str, str], dict[str, Tensor]]:
-    with safetensors.safe_open(path, "pt") as file:
-        header, tensors = dict(file.metadata()), {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-    return json.loads(header["network"]), header, tensors
-
-
-def rewrite(
-    path: Path, described: dict[str, Any], header: dict[str, str], tensors: dict[str, Tensor]
-) -> None:
-    """As `save` would."""
-    data = safetensors.torch.save(tensors, {**header, "network": json.dumps(described)})
-    path.write_bytes(b"".join(saved._aligned(data)))
-
-
 def test_a_file_that_something_else_wrote_again_is_that_of_its_weights(
     tmp_path: Path, packs: list[str]
 ) -> None:
@@ -272,67 +230,6 @@ def test_a_file_that_something_else_wrote_again_is_that_of_its_weights(
     with torch.inference_mode():
         assert error(pycnn.load(path)(x), truth(net, x)) < 1e-4
     assert len(packs) == 3
-
-
-@pytest.mark.parametrize(
-    "place",
-    [None, [], [0], [0, 4, 4], "ab", {"0": 4}, [0.0, 4], [True, 4], [None, 4], [-64, 64], [32, 64], [0, 3],
-     [0, -4], [1 << 40, 64], [64, 1 << 62], [0, 1 << 70], [1 << 70, 0]],
-)  # fmt: skip
-def test_places_that_are_not_within_are_refused(place: Any, tmp_path: Path) -> None:
-    path = tmp_path / "net.pycnn"
-    written(small(), path, (1, 3, 16, 16))
-    described, header, tensors = contents(path)
-    described["packed"][next(iter(described["packed"]))] = place
-    rewrite(path, described, header, tensors)
-    with pytest.raises(
-        ValueError, match="no network that pycnn.save wrote: .*packed weights at"
-    ) as told:
-        pycnn.load(path)
-    assert "\n" not in str(told.value)
-
-
-def test_other_sizes_are_packed_again(tmp_path: Path, packs: list[str]) -> None:
-    """However much of the file is given for a weight, a kernel reads as much as it says."""
-    fast, path = written(small(), tmp_path / "net.pycnn", (1, 3, 16, 16)), tmp_path / "net.pycnn"
-    described, header, tensors = contents(path)
-    x = torch.randn(1, 3, 16, 16)
-    for size in (0, 4, 64, described["packed"][next(iter(described["packed"]))][1] - 4):
-        given = {digest: [0, size] for digest in described["packed"]}
-        rewrite(path, {**described, "packed": given}, header, tensors)
-        packs.clear()
-        with torch.inference_mode():
-            assert torch.equal(pycnn.load(path)(x), fast(x)) and len(packs) == 3
-
-
-@pytest.mark.parametrize(
-    "memory", [torch.zeros(8), torch.zeros(4, 2, dtype=torch.int64), None], ids=str
-)
-def test_memory_of_another_kind_is_refused(memory: Tensor | None, tmp_path: Path) -> None:
-    path = tmp_path / "net.pycnn"
-    written(small(), path, (1, 3, 16, 16))
-    described, header, tensors = contents(path)
-    if memory is None:
-        del described["packed"]
-    else:
-        tensors[saved._PACKED] = memory
-    rewrite(path, described, header, tensors)
-    with pytest.raises(ValueError, match="no network that pycnn.save wrote"):
-        pycnn.load(path)
-
-
-def test_exchanged_weights_are_wrong_numbers_and_nothing_else(tmp_path: Path) -> None:
-    fast, path = written(small(), tmp_path / "net.pycnn", (1, 3, 16, 16)), tmp_path / "net.pycnn"
-    described, header, tensors = contents(path)
-    draw, x = random.Random(1), torch.randn(1, 3, 16, 16)
-    for _ in range(20):
-        tensors[saved._PACKED].random_(-(2**63), None, generator=torch.Generator().manual_seed(1))
-        places = [*described["packed"].values()]
-        draw.shuffle(places)
-        given = dict(zip(described["packed"], places, strict=True))
-        rewrite(path, {**described, "packed": given}, header, tensors)
-        with torch.inference_mode():
-            assert pycnn.load(path)(x).shape == fast(x).shape
 
 
 def test_the_cost_of_loaded_networks_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
