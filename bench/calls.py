@@ -8,8 +8,6 @@ Each network has a process of its own, so that its first call is the first. A st
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +17,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import pycnn
+from bench.apart import last_line
 from pycnn import _C
 from pycnn.planning.call import Call
 from pycnn.timing import Workload
@@ -155,11 +154,7 @@ def apart(workload: Workload) -> Row:
         RuntimeError: it failed; with its last line.
     """
     code = f"from bench import calls; calls.tell(calls.{workload!r})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        raise RuntimeError(f"{workload.title}: {lines[-1] if lines else done.returncode}")
-    data = json.loads(done.stdout.splitlines()[-1])
+    data = json.loads(last_line(code, workload.title))
     for name in ("batch_s", "packed_bytes"):
         data[name] = {int(n): value for n, value in data[name].items()}
     return Row(**data)

@@ -8,8 +8,6 @@ Files are written, and each is read, in a process of its own; they are in the pa
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -19,6 +17,7 @@ import torch
 from rich.table import Table
 
 import pycnn
+from bench.apart import last_line
 from pycnn.timing import Workload
 from pycnn.timing.facts import peak_bytes
 from pycnn.timing.networks import network_and_input
@@ -85,14 +84,7 @@ def measure(workload: Workload) -> list[Row]:
 
 
 def _apart(call: str) -> str:
-    """The last line that a process prints for it."""
-    code = f"from bench.saved import Workload, tell, write; {call}"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    lines = (done.stderr if done.returncode else done.stdout).strip().splitlines()
-    last = lines[-1] if lines else ""
-    if done.returncode:
-        raise RuntimeError(f"{call}: {last or done.returncode}")
-    return last
+    return last_line(f"from bench.saved import Workload, tell, write; {call}", call)
 
 
 def table(rows: list[Row]) -> Table:

@@ -21,12 +21,12 @@ from pycnn.gradients import needs_gradient, recompute
 from pycnn.inputs import filled, is_shape, torch_watches
 from pycnn.options import Options
 from pycnn.parts import Parts
-from pycnn.twin import Twin
+from pycnn.wrapper import Wrapper
 
 log = logging.getLogger("pycnn.optimize")
 
 
-class OptimizedModule(Twin):
+class OptimizedModule(Wrapper):
     """The fast twin of `model`: it shares the model's parameters, buffers and submodules, and its keys.
 
     In eval its forward runs the plan; in train it is the model. Weights may change at any time: replaced tensors and

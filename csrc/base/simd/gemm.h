@@ -26,9 +26,11 @@ struct TileOf {
   int64_t ldr;
   Y* y;  // row r at r * ldy
   int64_t ldy;
-  int64_t n;        // columns stored: (NV - 1) * kLanes < n <= NV * kLanes
-  float lo, hi;     // clamp; NaN passes
-  int turn, turns;  // of the tiles that pass over these panels one after the other; 0 of 0: it is the only one
+  int64_t n;     // columns stored: (NV - 1) * kLanes < n <= NV * kLanes
+  float lo, hi;  // clamp; NaN passes
+  // Its place among `turns` tiles that pass over these panels one after the other and ask for the next ones together, or
+  // behind them, where it asks for none. 0 of 0: it is the only one.
+  int turn, turns;
 };
 
 template <int MR, int NV>

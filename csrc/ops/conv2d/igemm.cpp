@@ -242,6 +242,7 @@ void run(const Conv2dParams& given, const Ptrs& ptrs, Worker worker) {
           if (made.wanted() && at_once) made.make(cut.table, cut.pixel, cut.rows, 0);
           if (skips) tile.taps = list_bits(cut.taps, of_tap);
           tile.rows = cut.table;
+          // At once: behind the first tile the weights are in L2.
           tile.turn = static_cast<int>(t), tile.turns = at_once ? 1 : static_cast<int>(tiles);
           tile.y = ptrs.y + cut.pixel * p.ldy + g * ks;
           tile.residual = ptrs.residual ? ptrs.residual + cut.pixel * p.ldr + g * ks : nullptr;

@@ -7,10 +7,10 @@ from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor, nn
 
-T = TypeVar("T", bound="Twin")
+T = TypeVar("T", bound="Wrapper")
 
 
-class Twin(nn.Module):
+class Wrapper(nn.Module):
     """Parameters, buffers, submodules, keys, mode and attributes are those of `_model`."""
 
     _OWN: ClassVar[tuple[str, ...]] = ("_model",)  # attributes that are not the model's
