@@ -103,7 +103,9 @@ def test_structures_torch_steps_and_constants(tmp_path: Path) -> None:
         ValueError, match=r"saved for inputs like \[2, 3, 8, 6\] and \[5\], not for"
     ):
         loaded(torch.randn(1, 3, 8, 6))
-    with pytest.raises(ValueError, match="saved for inputs"):
+    with pytest.raises(
+        ValueError, match=r"and \[5\], not for \[1, 3, 5, 9\] and \[5\] and up=3.0$"
+    ):
         loaded(*args, up=3.0)
 
 

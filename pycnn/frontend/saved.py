@@ -72,16 +72,9 @@ class SavedNetwork(nn.Module):
             inputs = saved.graph.input_tree.tensors(args, dict(kwargs))
             if inputs is not None and _holds(saved, inputs, any_float):
                 return saved.graph
-        known = "; ".join(
-            " and ".join(str(list(shape)) for shape in saved.graph.input_shapes)
-            for saved in self.graphs
-        )
-        given = [
-            str(list(t.shape)) if isinstance(t, Tensor) else repr(t)
-            for t in torch.utils._pytree.tree_leaves((args, dict(kwargs)))
-        ]
+        known = "; ".join(_spelled(*_example(saved.graph)) for saved in self.graphs)
         raise CaptureError(
-            f"the network was saved for inputs like {known}, not for {' and '.join(given)}"
+            f"the network was saved for inputs like {known}, not for {_spelled(args, kwargs)}"
         )
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -99,6 +92,23 @@ class SavedNetwork(nn.Module):
                 "a saved network runs in eval mode; to train, load its state_dict into its own class"
             )
         return self
+
+
+def _example(graph: Graph) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments that the graph was captured with, their tensors without memory."""
+    shapes = graph.input_shapes
+    return graph.input_tree.call([torch.empty(shape, device="meta") for shape in shapes])
+
+
+def _spelled(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    """Tensors by their shapes, other values as they are, keyword arguments with their names."""
+
+    def leaves(value: Any) -> str:
+        found = torch.utils._pytree.tree_leaves(value)
+        return " and ".join(str(list(t.shape)) if isinstance(t, Tensor) else repr(t) for t in found)
+
+    named = (f"{name}={leaves(value)}" for name, value in kwargs.items())
+    return " and ".join((*map(leaves, args), *named))
 
 
 def _holds(saved: SavedGraph, inputs: Sequence[Tensor], any_float: bool) -> bool:
