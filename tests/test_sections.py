@@ -98,6 +98,18 @@ def test_what_passes_between_layers_has_room_for_a_worker_and_not_for_the_batch(
     assert small <= 2 * 2 * maps + 3 * maps < 16 * maps <= large
 
 
+def test_a_last_cache_of_many_processors_does_not_count_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = {**_C.machine(), "l3_bytes": 480 << 20}
+    monkeypatch.setattr(_C, "machine", lambda: found)
+    monkeypatch.setattr(sections, "_CACHES", 0.1)
+    net = settle(nn.Sequential(conv_bn(8, 16), nn.ReLU(), conv_bn(16, 8)))
+    layout_and_convs = by_image(net, torch.randn(4, 8, 96, 96))  # 3.5 MB a layer
+    assert layout_and_convs == ["layout", "conv2d", "conv2d"]
+    assert not by_image(net, torch.randn(4, 8, 64, 64))
+
+
 def test_one_image_and_layers_of_another_kind_are_left_alone() -> None:
     body = settle(nn.Sequential(conv_bn(3, 8), nn.ReLU(), conv_bn(8, 8)))
     assert not by_image(body, torch.randn(1, 3, 9, 9))
