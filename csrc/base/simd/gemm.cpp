@@ -10,56 +10,134 @@ constexpr int kUnroll = 4;
 // So many of the tiles that pass over the same panels share in asking for the next ones: lines are then asked for at the
 // pace at which memory gives them (ResNet-18 at batch 1 on a Zen 5: 3 % over asking for all of them under the first tile).
 constexpr int kMostTurns = 4;
+constexpr int kSpacedRows = 11;  // from so many on pointers do not fit the registers
 
-template <class E, class Y, int MR, int NV>
-void tile_mn(const TileOf<E, Y>& t) {
+// Rows of A anywhere: a pointer each.
+template <class E, int MR>
+struct Pointers {
+  const E* const* rows;
+  int64_t c;
+  __attribute__((always_inline)) void forget() {}
+  __attribute__((always_inline)) const E* at(int r, int64_t offset) const { return rows[r] + c + offset; }
+  __attribute__((always_inline)) void advance(int64_t n) { c += n; }
+};
+
+// Rows of A a distance apart: four have a base, of which x86 addresses them by 0, 1, 2 and 3 distances. That takes 6
+// registers for 14 rows; 14 pointers do not fit, and each step of depth loaded five of them (14 % of a Xeon's multiply
+// rate, family 6, model 167).
+template <class E, int MR>
+struct Spaced {
+  static constexpr int kBases = (MR + 3) / 4;
+  const E* base[kBases];
+  int64_t distance, thrice;
+
+  __attribute__((always_inline)) Spaced(const E* first, int64_t distance) : distance(distance), thrice(3 * distance) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kBases; ++i) base[i] = first + 4 * i * distance;
+    forget();
+  }
+  // What the registers hold is no longer known to the compiler, which would keep an address of its own for each row.
+  __attribute__((always_inline)) void forget() {
+#pragma GCC unroll 4
+    for (int i = 0; i < kBases; ++i) asm("" : "+r"(base[i]));
+    asm("" : "+r"(distance), "+r"(thrice));
+  }
+  __attribute__((always_inline)) const E* at(int r, int64_t offset) const {
+    return base[r / 4] + (r % 4 == 3 ? thrice : r % 4 * distance) + offset;
+  }
+  __attribute__((always_inline)) void advance(int64_t n) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kBases; ++i) base[i] += n;
+  }
+};
+
+// Whether the rows are a distance apart, and which, in elements.
+template <int MR, class E>
+PYCNN_INLINE bool evenly_spaced(const E* const* rows, int64_t& distance) {
+  const auto address = [&](int r) __attribute__((always_inline)) { return reinterpret_cast<intptr_t>(rows[r]); };
+  const intptr_t bytes = address(1) - address(0);
+  intptr_t other = 0;
+#pragma GCC unroll 16
+  for (int r = 2; r < MR; ++r) other |= (address(r) - address(r - 1)) ^ bytes;
+  distance = bytes / static_cast<intptr_t>(sizeof(E));
+  return other == 0;
+}
+
+// Weights that come next, asked for `stride` elements a step of depth; null: none are.
+template <class E>
+struct Ahead {
+  const E* at;
+  int64_t stride;
+};
+
+// The next panels are asked for, by each of the tiles that pass over these a part of their rows: a network's weights come
+// from memory, in runs too short for the hardware to be ahead (7 to 17 % of ResNet, DenseNet, MobileNet and GoogLeNet at
+// batch 1 on a Zen 5). Behind the last panel nothing is read. Of tiles of few rows, which read four or eight panels at the
+// speed of memory, the hardware is ahead, and lines asked for twice only cost (AlexNet and VGG-16 at batch 1: 2 %).
+template <int NV, class E, class Y>
+PYCNN_INLINE Ahead<E> ahead_of(const TileOf<E, Y>& t) {
+  const int shares = t.turns < 1 ? 1 : t.turns < kMostTurns ? t.turns : kMostTurns;
+  if (NV > 2 || t.turn >= shares) return {nullptr, 0};
+  constexpr int64_t line = Products<E>::kStep * kLanes;
+  return {t.w + NV * t.panel + t.turn * (t.panel / shares), (line + shares - 1) / shares};
+}
+
+// acc += the rows, `depth` elements of each, times w's panels.
+template <int MR, int NV, class E, class Rows>
+PYCNN_INLINE void add_products(Vec (&acc)[MR][NV], Rows rows, const E* w, int64_t depth, int64_t panel,
+                               Ahead<E>& ahead) {
   using P = Products<E>;
   constexpr int64_t kStep = P::kStep;
-  Vec acc[MR][NV];
-  clear(acc);
-  const E* w = t.w;
-  const int64_t depth = whole_steps<E>(t.depth);
-  // The next panels are asked for, by each of the tiles that pass over these a part of their rows: a network's weights come
-  // from memory, in runs too short for the hardware to be ahead (7 to 17 % of ResNet, DenseNet, MobileNet and GoogLeNet at
-  // batch 1 on a Zen 5). Behind the last panel nothing is read. Of tiles of few rows, which read four or eight panels at the
-  // speed of memory, the hardware is ahead, and lines asked for twice only cost (AlexNet and VGG-16 at batch 1: 2 %).
-  const int shares = t.turns < 1 ? 1 : t.turns < kMostTurns ? t.turns : kMostTurns;
-  const bool asks = NV <= 2 && t.turn < shares;
-  const int64_t stride = (kStep * kLanes + shares - 1) / shares;
-  const E* ahead = t.w + NV * t.panel + t.turn * (t.panel / shares);
-  const auto step = [&](const E* const* a, int64_t c, auto get) __attribute__((always_inline)) {
+  const auto step = [&](int64_t offset, auto get) __attribute__((always_inline)) {
+    rows.forget();
     typename P::Factor b[NV];
 #pragma GCC unroll 8
-    for (int j = 0; j < NV; ++j) b[j] = P::factors(w + j * t.panel);
+    for (int j = 0; j < NV; ++j) b[j] = P::factors(w + j * panel);
 #pragma GCC unroll 16
     for (int r = 0; r < MR; ++r) {
-      const typename P::Factor x = get(a[r] + c);
+      const typename P::Factor x = get(rows.at(r, offset));
 #pragma GCC unroll 8
       for (int j = 0; j < NV; ++j) acc[r][j] = P::multiply_add(acc[r][j], x, b[j]);
     }
     w += kStep * kLanes;
   };
   const auto whole = [](const E* x) __attribute__((always_inline)) { return P::spread(x); };
-  for (int64_t tap = 0; tap < t.taps; ++tap) {
-    const E* const* a = t.rows + tap * MR;
-    w = t.w + (t.live ? t.live[tap] : tap) * depth * kLanes;
-    int64_t c = t.first;
-    const int64_t end = t.first + t.depth;
-    for (; c + kUnroll * kStep <= end; c += kUnroll * kStep) {
-      // A branch of its own: prefetches that ask for nothing new cost a Xeon (family 6, model 167) 12 % of its multiply rate.
-      if (asks) {
+  int64_t left = depth;
+  for (; left >= kUnroll * kStep; left -= kUnroll * kStep) {
+    // A branch of its own: prefetches that ask for nothing new cost that Xeon 12 % of its multiply rate.
+    if (ahead.at) {
 #pragma GCC unroll 4
-        for (int u = 0; u < kUnroll; ++u, ahead += stride)
+      for (int u = 0; u < kUnroll; ++u, ahead.at += ahead.stride)
 #pragma GCC unroll 8
-          for (int j = 0; j < NV; ++j) __builtin_prefetch(ahead + j * t.panel, 0, 2);
-      }
+        for (int j = 0; j < NV; ++j) __builtin_prefetch(ahead.at + j * panel, 0, 2);
+    }
 #pragma GCC unroll 4
-      for (int u = 0; u < kUnroll; ++u) step(a, c + u * kStep, whole);
+    for (int u = 0; u < kUnroll; ++u) step(u * kStep, whole);
+    rows.advance(kUnroll * kStep);
+  }
+  for (; left >= kStep; left -= kStep, rows.advance(kStep)) step(0, whole);
+  if constexpr (kStep > 1) {
+    if (left > 0) step(0, [](const E* x) __attribute__((always_inline)) { return P::spread_last(x); });
+  }
+}
+
+template <class E, class Y, int MR, int NV>
+void tile_mn(const TileOf<E, Y>& t) {
+  Vec acc[MR][NV];
+  clear(acc);
+  const int64_t depth = whole_steps<E>(t.depth);
+  Ahead<E> ahead = ahead_of<NV>(t);
+  for (int64_t tap = 0; tap < t.taps; ++tap) {
+    const E* const* rows = t.rows + tap * MR;
+    const E* w = t.w + (t.live ? t.live[tap] : tap) * depth * kLanes;
+    if constexpr (MR >= kSpacedRows) {
+      int64_t distance;
+      if (evenly_spaced<MR>(rows, distance)) {
+        add_products(acc, Spaced<E, MR>(rows[0] + t.first, distance), w, t.depth, t.panel, ahead);
+        continue;
+      }
     }
-    for (; c + kStep <= end; c += kStep) step(a, c, whole);
-    if constexpr (kStep > 1) {
-      if (c < end) step(a, c, [](const E* x) __attribute__((always_inline)) { return P::spread_last(x); });
-    }
+    add_products(acc, Pointers<E, MR>{rows, t.first}, w, t.depth, t.panel, ahead);
   }
   finish(acc, t);
 }
