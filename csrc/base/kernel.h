@@ -40,6 +40,7 @@ struct PtrsOf {
   Element* y = nullptr;
   float* workspace = nullptr;
   const Element* gate = nullptr;
+  Element* means = nullptr;  // conv2d_means alone; null: not asked for
 };
 using Ptrs = PtrsOf<float>;
 

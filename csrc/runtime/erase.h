@@ -28,7 +28,8 @@ AnyKernel erase(const Kernel<P, E>& k) {
                              at.bias,
                              static_cast<E*>(at.y),
                              at.workspace,
-                             static_cast<const E*>(at.gate)};
+                             static_cast<const E*>(at.gate),
+                             static_cast<E*>(at.gate)};
         static_cast<const Kernel<P, E>*>(kernel)->run(*static_cast<const P*>(p), ptrs, worker);
       },
   };

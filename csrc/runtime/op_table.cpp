@@ -37,6 +37,7 @@ Op describe(const char* name, KernelList<P> kernels, KernelList<P, Bf16> bf16) {
 const std::vector<Op>& op_table() {
   static const std::vector<Op> table{
       describe("conv2d", conv2d_kernels(), bf16::conv2d_kernels()),
+      describe<Conv2dParams>("conv2d_means", conv2d_means_kernels(), {}),
       describe("linear", linear_kernels(), bf16::linear_kernels()),
       describe("pool2d", pool2d_kernels(), bf16::pool2d_kernels()),
       describe("global_pool", global_pool_kernels(), bf16::global_pool_kernels()),

@@ -10,7 +10,8 @@
 
 namespace pycnn {
 
-// Operands; what x, residual, y and gate hold is the kernel's to know.
+// Operands; what x, residual, y and gate hold is the kernel's to know. gate: a convolution's, or the means that conv2d_means
+// writes.
 struct AnyPtrs {
   const void* x;
   const void* residual;
@@ -18,7 +19,7 @@ struct AnyPtrs {
   const float* bias;
   void* y;
   float* workspace;
-  const void* gate;
+  void* gate;
 };
 
 // A kernel with the types of its parameters and elements erased; `params` is the op's Params struct.

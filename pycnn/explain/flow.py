@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pycnn.planning.homes import Home, Rows
 from pycnn.planning.lower import Lowered
 from pycnn.planning.segments import Segment, TorchStep
-from pycnn.planning.step import Step
+from pycnn.planning.step import Step, results
 
 Sources = tuple[int, ...]  # step numbers; -1 - i is input i of the network
 
@@ -46,7 +46,8 @@ class Flow:
             for value, home in zip(step.node.inputs[1:], others, strict=False):
                 sources += read(home, Rows.of(lowered.homes.shapes[value]).c)
             found.append(tuple(dict.fromkeys(sources)))
-            written.setdefault((step.y.kind, step.y.index), []).append((step.y.offset, self._count))
+            for home in results(step):
+                written.setdefault((home.kind, home.index), []).append((home.offset, self._count))
             self._count += 1
         for index, value in enumerate(segment.outputs):
             at = ("output", index) if ("output", index) in written else None

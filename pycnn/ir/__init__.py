@@ -80,6 +80,7 @@ from .ops import (
     Unfold,
     Upsample,
 )
+from .pooling import is_mean
 from .shape_rules import ShapeError
 from .shapes import infer_shapes, resolve, resolve_value, same_structure
 from .source import Source, TensorTable, meta_like
@@ -176,6 +177,7 @@ __all__ = [
     "infer_shapes",
     "is_effect",
     "is_plain",
+    "is_mean",
     "meta_like",
     "nodes_for",
     "on_device",

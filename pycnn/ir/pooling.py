@@ -56,6 +56,11 @@ class AdaptivePool2d(Op):
         return ((n, c, *self.output_size),)
 
 
+def is_mean(op: Op) -> bool:
+    """Whether it takes the mean of each channel of an image."""
+    return isinstance(op, AdaptivePool2d) and op.mode == "avg" and tuple(op.output_size) == (1, 1)
+
+
 @dataclass(frozen=True)
 class Upsample(Op):
     """x [n, c, h, w] at the given size, or at `factors` of its own, as F.interpolate."""

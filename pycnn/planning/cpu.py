@@ -46,6 +46,10 @@ class CpuTarget(Target):
         isa = str(_C.machine()["isa"])
         return isa if self.dtype == torch.float32 else f"{isa} {DTYPES[self.dtype]}"
 
+    @property
+    def row_means(self) -> bool:  # type: ignore[override]
+        return self.dtype == torch.float32
+
     def pixel_stride(self, c: int) -> int:
         """c, off multiples of 4 KiB, at which a tile's rows fall into one cache set."""
         return c + _LINE // self.itemsize if c * self.itemsize % _PAGE == 0 else c

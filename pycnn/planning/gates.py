@@ -14,6 +14,7 @@ from pycnn.ir import (
     Shapes,
     SummedConv2d,
     TensorTable,
+    is_mean,
     resolve,
 )
 from pycnn.planning import params as fields
@@ -58,7 +59,7 @@ class _Gates:
         """Replace the two layers that end with this one, if they are a gate's."""
         reduce = self._before(expand)
         pool = None if reduce is None else self._before(reduce)
-        if reduce is None or pool is None or not _is_mean(resolve(pool.op, self.shapes)):
+        if reduce is None or pool is None or not is_mean(resolve(pool.op, self.shapes)):
             return
         layers = resolve(reduce.op, self.shapes), resolve(expand.op, self.shapes)
         if not all(self._is_layer(op) for op in layers):
@@ -112,7 +113,3 @@ class _Gates:
 
     def _takes(self, op: Op, params: fields.Params) -> bool:
         return self.target.reads(op.name, params, 0)
-
-
-def _is_mean(op: Op) -> bool:
-    return isinstance(op, AdaptivePool2d) and op.mode == "avg" and tuple(op.output_size) == (1, 1)

@@ -101,8 +101,11 @@ def _forms(given: Given) -> Iterator[_Form]:
     """Ways to run the segment, with the same kernels."""
     first = usual(given)
     yield _form(first, in_pairs(first))
-    pins = {(s.node.outputs[0], s.op): s.kernel for s in first.work.steps}
-    pinned = replace(given, pins=pins)
+    pins = {
+        (s.node.outputs[0], "conv2d" if s.op == "conv2d_means" else s.op): s.kernel
+        for s in first.work.steps
+    }
+    pinned = replace(given, pins=pins, means=False)  # means of rows are whole maps' alone
     ordered = replace(pinned, segment=by_liveness(given.segment, given.shapes))
     if ordered.segment.nodes != given.segment.nodes:
         yield _form(sketched(ordered))

@@ -29,6 +29,7 @@ from pycnn.ir import (
     SummedConv2d,
     TimestepEmbedding,
     Upsample,
+    is_mean,
     resolve,
 )
 from pycnn.ops.timestep_embedding import STEP_TYPES
@@ -151,7 +152,23 @@ def _convolve(
     params = {**params, "x_nchw": int(x.nchw)}
     if params.get("prologue"):
         x = _whole_pixels("conv2d", work, node, params)
-    _dense("conv2d", work, node, params, x, has_residual, gate)
+    means = _row_means(work, node, params)
+    if means is None:
+        _dense("conv2d", work, node, params, x, has_residual, gate)
+    else:
+        _dense("conv2d_means", work, node, params, x, has_residual, means)
+
+
+def _row_means(work: Lowering, node: Node, params: Params) -> Home | None:
+    """Where a depthwise layer leaves the means of its rows for the pooling that follows."""
+    value = node.outputs[0]
+    depthwise = params["groups"] == params["c"] == params["k"]
+    if value not in work.averaged or not depthwise or params.get("prologue"):
+        return None
+    image = int(params["oh"] * params["k"])
+    made = replace(work.buffer(int(params["n"]) * image, int(params["k"])), image=image)
+    work.means[value] = made
+    return made
 
 
 @lower_op.register
@@ -184,11 +201,16 @@ def _pool2d(op: Pool2d, work: Lowering, node: Node) -> None:
 
 @lower_op.register
 def _adaptive_pool2d(op: AdaptivePool2d, work: Lowering, node: Node) -> None:
-    if op.mode != "avg" or op.output_size != (1, 1):
+    if not is_mean(op):
         _pool(op, work, node)
         return
-    x, y = work.nhwc(node.inputs[0], node), work.homes[node.outputs[0]]
-    params = fields.global_pool(work.shapes[node.inputs[0]])
+    (n, c, h, w), y = work.shapes[node.inputs[0]], work.homes[node.outputs[0]]
+    x = work.means.get(node.inputs[0])
+    if x is None:
+        x = work.nhwc(node.inputs[0], node)
+    else:
+        w = 1
+    params = fields.global_pool((n, c, h, w))
     work.emit("global_pool", node, {**params, **lds(x, y)}, x, y)
 
 

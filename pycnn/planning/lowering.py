@@ -40,6 +40,8 @@ class Lowering:
     one: tuple[Shapes, Target] | None = None  # those within sections
     pins: Pins = field(default_factory=dict)
     copies: bool = False  # an NCHW input is copied even where a convolution could read it
+    averaged: frozenset[int] = frozenset()  # whose mean is taken in the stretch being lowered
+    means: dict[int, Home] = field(default_factory=dict)  # of rows, left by what made such a value
 
     @contextmanager
     def section(self, images: int) -> Iterator[None]:

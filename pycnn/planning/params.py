@@ -35,6 +35,7 @@ CONVOLUTIONS = (
     "conv2d",
     "conv2d_pool",
     "conv2d_sums",
+    "conv2d_means",
     "conv2d_layer_norm",
 )  # with conv2d's parameters
 _POOL_MODES = {

@@ -31,6 +31,7 @@ from pycnn.ir import (
     Source,
     TensorTable,
     Upsample,
+    is_mean,
     sources,
 )
 from pycnn.planning.segments import Segment
@@ -81,15 +82,15 @@ def sections(segment: Segment, shapes: Shapes, tensors: TensorTable) -> tuple[Se
 def _worth(
     node: Node, shapes: Shapes, tensors: TensorTable, images: int, caches: float
 ) -> bool | None:
-    """Whether the node may and should run image by image; None: it may, and has nothing to do. `caches`: bytes that its
-    operands and result must exceed."""
+    """Whether the node may and should run image by image; None: it may, and does nothing, or little beside the layer
+    before it, as a mean of a map. `caches`: bytes that its operands and result must exceed."""
     if not by_image(node, shapes, tensors, images):
         return False
     if isinstance(node.op, (Identity, Slice)):
         return None
     floats = sum(math.prod(shapes[v]) for v in (*node.inputs, *node.outputs))
     if floats * FLOAT <= caches:
-        return False
+        return None if is_mean(node.op) else False
     weights = sum(math.prod(tensors.shape(s)) for s in sources(node.op))
     if (
         isinstance(node.op, Conv2d)

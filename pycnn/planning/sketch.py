@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pycnn.ir import Shape, Shapes, TensorTable
+from pycnn.ir import Node, Shape, Shapes, TensorTable, is_mean
 from pycnn.planning import lower_arith, lower_matmul, lower_moves  # noqa: F401  (enter their ops)
 from pycnn.planning import params as fields
 from pycnn.planning.arena import Span, arrange
@@ -33,6 +33,7 @@ class Given:
     Attributes:
         nchw: which 4-d inputs are contiguous NCHW (the others are NHWC, pixels adjacent). channels_last: torch's memory
             format of each input. pool: run on our threads; else on OpenMP's. pins: kernels that are chosen already.
+        means: layers may leave the means of their rows; the bits are the same.
     """
 
     segment: Segment
@@ -44,6 +45,7 @@ class Given:
     target: Target
     pool: bool
     pins: Pins = field(default_factory=dict)
+    means: bool = True
 
 
 @dataclass
@@ -93,7 +95,8 @@ def sketched(
     of = segment, shapes, homes, given.tensors, given.weights, target
     work = Lowering(*of, pins=given.pins, copies=copies)
     alone = by_image and target.by_image
-    spans = _lower_nodes(work, sections(segment, shapes, given.tensors) if alone else ())
+    found = sections(segment, shapes, given.tensors) if alone else ()
+    spans = _lower_nodes(work, found, given.means and target.row_means)
     for i, v in enumerate(segment.outputs):
         work.deliver(i, v, formats[v])
     effort = sum(fields.multiplies(s.op, s.params) * s.images for s in work.steps)
@@ -103,19 +106,24 @@ def sketched(
     return Sketch(given, work, spans, outputs, target.threads if shared else 1, wakes)
 
 
-def _lower_nodes(work: Lowering, sections: Sequence[Section]) -> list[Span]:
+def _lower_nodes(work: Lowering, sections: Sequence[Section], means: bool) -> list[Span]:
     """Add the steps of all nodes; the sections as spans of steps."""
     spans: list[Span] = []
     done = 0
     for section in sections:
-        for node in work.segment.nodes[done : section.begin]:
-            lower_node(work, node)
+        _lower_stretch(work, work.segment.nodes[done : section.begin], means)
         first = len(work.steps)
         with work.section(section.images):
-            for node in work.segment.nodes[section.begin : section.end]:
-                lower_node(work, node)
+            _lower_stretch(work, work.segment.nodes[section.begin : section.end], means)
         spans.append(Span(first, len(work.steps), section.images))
         done = section.end
-    for node in work.segment.nodes[done:]:
-        lower_node(work, node)
+    _lower_stretch(work, work.segment.nodes[done:], means)
     return [span for span in spans if span.begin < span.end]
+
+
+def _lower_stretch(work: Lowering, nodes: Sequence[Node], means: bool) -> None:
+    """Nodes within a section, or between two."""
+    work.averaged = frozenset(n.inputs[0] for n in nodes if is_mean(n.op)) if means else frozenset()
+    work.means = {}
+    for node in nodes:
+        lower_node(work, node)

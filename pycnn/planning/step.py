@@ -32,10 +32,16 @@ class Step:
     y: Home
     residual: Home | None = None
     third: Home | None = (
-        None  # a convolution's gate; of a kernel without weights, read where they would be
+        None  # a convolution's gate, or the means it writes; without weights, read where they would be
     )
     packed: Packed | None = None
     images: int = 1
+
+
+def results(step: Step) -> tuple[Home, ...]:
+    """What it writes."""
+    means = step.third if step.op == "conv2d_means" else None
+    return (step.y,) if means is None else (step.y, means)
 
 
 def operands(step: Step) -> tuple[Home | None, Home | None, Home | None, Home]:

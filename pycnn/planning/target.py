@@ -48,6 +48,7 @@ class Target(ABC):
     plane_writers: ClassVar[tuple[type[Op], ...]] = ()  # ops whose kernels write NCHW too
     by_image = True  # whether parts of a plan may run image by image
     prologues = False  # whether 1x1 convolutions take a batch norm or a gate before them
+    row_means = False  # whether a depthwise convolution may leave the means of its rows
     in_place = True  # whether kernels may write over an operand (planning/in_place.py)
     fusing = False  # whether one kernel may do several ops of a graph
 

@@ -14,6 +14,9 @@
 // own memory, ldy being ldr: each element of it is read once, before y's is written there.
 // exact: algorithms that re-associate products (Winograd) are refused.
 // gate: rows of c, ldg apart.
+//
+// conv2d_means, of convolutions without a prologue, also writes means[n,oy,k], the mean of y over a row of outputs, where
+// the gate would be; global_pool has the same bits from them (h = oh, w = 1, ldx = k) as from y.
 // Weights come in torch's order [k][c/groups][kh][kw], contiguous, and are packed by the kernel; with kNorm scale [c] and
 // shift [c] follow them.
 #pragma once
@@ -69,5 +72,6 @@ void visit_fields(Conv2dParams& p, Visit&& field) {
 
 using Conv2dKernel = Kernel<Conv2dParams>;
 KernelList<Conv2dParams> conv2d_kernels();
+KernelList<Conv2dParams> conv2d_means_kernels();
 
 }  // namespace pycnn

@@ -1,6 +1,5 @@
 // One filter a channel (groups == c == k): vectors run over channels, a tile is kPixels outputs of one row.
 #include "ops/conv2d/depthwise.h"
-#include "base/simd/activate.h"
 
 namespace pycnn::PYCNN_ISA_NS {
 namespace {
@@ -72,8 +71,7 @@ void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
       for (int64_t c = 0; c < p.c; c += kLanes) tile<kPixels>(p, ptrs, n, oy, ox, c, p.c - c);
     for (; ox < p.ow; ++ox)
       for (int64_t c = 0; c < p.c; c += kLanes) tile<1>(p, ptrs, n, oy, ox, c, p.c - c);
-    if (!is_clamp(p.act))
-      activate_rows(ptrs.y + row * p.ow * p.ldy, p.ldy, p.ow, p.c, p.act, static_cast<float>(p.act_param));
+    finish_row(p, ptrs, row, {0, p.c});
   }
 }
 

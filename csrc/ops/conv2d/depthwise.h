@@ -1,6 +1,8 @@
 // What the depthwise kernels (groups == c == k) share.
 #pragma once
+#include "base/simd/activate.h"
 #include "base/simd/gemm.h"
+#include "base/simd/mean.h"
 #include "ops/conv2d/simd.h"
 
 namespace pycnn::PYCNN_ISA_NS {
@@ -19,6 +21,30 @@ PYCNN_INLINE const char* why_not_depthwise(const Conv2dParams& p, const Machine&
   if (p.groups != p.c || p.k != p.c) return "needs groups == c == k";
   if (p.x_nchw) return "needs an NHWC input";
   return nullptr;
+}
+
+// What comes behind the sums of row r of outputs, channels [channels), which lie in L1: an activation that is no clamp, and
+// the means where they are asked for (EfficientNet-B0's poolings read its maps again, from L3: 6 % of it).
+static inline void finish_row(const Conv2dParams& p, const Ptrs& ptrs, int64_t r, Range channels) {
+  Element* const y = ptrs.y + r * p.ow * p.ldy;
+  if (!is_clamp(p.act))
+    activate_rows(y + channels.begin, p.ldy, p.ow, channels.end - channels.begin, p.act,
+                  static_cast<float>(p.act_param));
+  if (!ptrs.means) return;
+  for (int64_t c = channels.begin; c < channels.end; c += kLanes) {
+    const int64_t left = channels.end - c;
+    const bool whole = left >= kLanes;
+    Vec mean[1];
+    row_mean(
+        p.ow,
+        [&](int64_t ox, int) __attribute__((always_inline)) {
+          const Element* const at = y + ox * p.ldy + c;
+          return whole ? load(at) : load_first(at, left);
+        },
+        mean);
+    Element* const to = ptrs.means + r * p.k + c;
+    whole ? store(to, mean[0]) : store_first(to, mean[0], left);
+  }
 }
 
 // For kernels that keep what neighbouring outputs share.

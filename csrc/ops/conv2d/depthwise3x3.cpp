@@ -1,7 +1,6 @@
 // Depthwise 3 x 3 convolution, stride 1 or 2, or dilated. Vectors run over channels; a vector walks along one or two rows of outputs
 // with the nine weights in registers. Each input of a column is loaded once and goes to every output whose window holds
 // it: at stride 1 the sums of three columns of outputs are in flight, and two rows take 4 loads for 18 multiply-adds.
-#include "base/simd/activate.h"
 #include "ops/conv2d/depthwise.h"
 
 namespace pycnn::PYCNN_ISA_NS {
@@ -173,10 +172,7 @@ void some_rows(const Conv2dParams& p, const Ptrs& ptrs, int64_t r, int64_t count
       at.left < kLanes ? walk_rows<S, true>(p, at, count) : walk_rows<S, false>(p, at, count);
     }
   }
-  if (is_clamp(p.act)) return;
-  for (int64_t i = 0; i < count; ++i)
-    activate_rows(ptrs.y + (r + i * p.dh) * p.ow * p.ldy + channels.begin, p.ldy, p.ow, channels.end - channels.begin,
-                  p.act, static_cast<float>(p.act_param));
+  for (int64_t i = 0; i < count; ++i) finish_row(p, ptrs, r + i * p.dh, channels);
 }
 
 // Rows [mine) of one image, channels [channels): those dh apart share their inputs.

@@ -23,4 +23,21 @@ KernelList<Conv2dParams> conv2d_kernels() {
 
 #undef PYCNN_KERNELS
 
+// The depthwise ones write the means where they are asked for.
+#define PYCNN_MEANS(isa) &isa::conv2d_depthwise3x3, &isa::conv2d_depthwise_window, &isa::conv2d_depthwise
+
+KernelList<Conv2dParams> conv2d_means_kernels() {
+  static const Conv2dKernel* const list[] = {
+#if defined(__x86_64__)
+      PYCNN_MEANS(isa_avx512),
+      PYCNN_MEANS(isa_avx2),
+#endif
+      PYCNN_MEANS(isa_baseline),
+      &conv2d_means_reference,
+  };
+  return {list, sizeof list / sizeof *list};
+}
+
+#undef PYCNN_MEANS
+
 }  // namespace pycnn

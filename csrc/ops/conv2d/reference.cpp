@@ -37,8 +37,7 @@ double sum(const Conv2dParams& p, const Ptrs& ptrs, int64_t n, int64_t oy, int64
   return total;
 }
 
-void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
-  const Range pixels = share(p.pixels(), worker);
+void some_pixels(const Conv2dParams& p, const Ptrs& ptrs, Range pixels) {
   for (int64_t pixel = pixels.begin; pixel < pixels.end; ++pixel) {
     const int64_t ox = pixel % p.ow, oy = pixel / p.ow % p.oh, n = pixel / (p.ow * p.oh);
     for (int64_t k = 0; k < p.k; ++k) {
@@ -50,6 +49,22 @@ void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
   }
 }
 
+void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) { some_pixels(p, ptrs, share(p.pixels(), worker)); }
+
+void run_means(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
+  const Range rows = share(p.n * p.oh, worker);
+  some_pixels(p, ptrs, {rows.begin * p.ow, rows.end * p.ow});
+  if (!ptrs.means) return;
+  for (int64_t row = rows.begin; row < rows.end; ++row)
+    for (int64_t k = 0; k < p.k; ++k) {
+      double total = 0;
+      for (int64_t ox = 0; ox < p.ow; ++ox) total += ptrs.y[(row * p.ow + ox) * p.ldy + k];
+      ptrs.means[row * p.k + k] = static_cast<float>(total / static_cast<double>(p.ow));
+    }
+}
+
+const char* why_not_means(const Conv2dParams& p, const Machine&) { return why_not_prologue(p); }
+
 const char* why_not(const Conv2dParams& p, const Machine&) {
   if (p.prologue == Prologue::kNone) return nullptr;
   return sees_pixels(p) ? nullptr : "has a prologue for 1 x 1 windows alone";
@@ -58,5 +73,7 @@ const char* why_not(const Conv2dParams& p, const Machine&) {
 }  // namespace
 
 const Conv2dKernel conv2d_reference{"conv2d_reference", why_not, packed_size, pack, no_workspace<Conv2dParams>, run};
+const Conv2dKernel conv2d_means_reference{"conv2d_means_reference",   why_not_means, packed_size, pack,
+                                          no_workspace<Conv2dParams>, run_means};
 
 }  // namespace pycnn

@@ -3,4 +3,5 @@
 
 namespace pycnn {
 extern const Conv2dKernel conv2d_reference;
-}
+extern const Conv2dKernel conv2d_means_reference;
+}  // namespace pycnn

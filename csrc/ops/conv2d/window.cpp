@@ -4,7 +4,6 @@
 // kernel for any depthwise window does so once a tap. With groups, a shuffle brings channel s of each group under the
 // group's outputs, once for all taps of the row. The compiler makes the inputs memory operands of the multiply-adds; keeping them
 // in registers was no faster.
-#include "base/simd/activate.h"
 #include "ops/conv2d/cost.h"
 #include "ops/conv2d/depthwise.h"
 
@@ -130,9 +129,7 @@ void one_row(const Conv2dParams& p, const Ptrs& ptrs, int64_t r, Range channels)
     row.residual = ptrs.residual ? ptrs.residual + (r * p.ow + phase) * p.ldr : nullptr;
     tiles<K, S, P, kGrouped>(p, ptrs, row, channels);
   }
-  if (!is_clamp(p.act))
-    activate_rows(ptrs.y + r * p.ow * p.ldy + channels.begin, p.ldy, p.ow, channels.end - channels.begin, p.act,
-                  static_cast<float>(p.act_param));
+  finish_row(p, ptrs, r, channels);
 }
 
 template <int K, int S, int P, bool kGrouped>

@@ -1,7 +1,7 @@
 // Mean of a map over its pixels: y[n, c] = (sum over pixels of x[n, pixel, c]) / pixels.
 //
 // x: NHWC with pixel stride ldx, pixels = h * w; y: one row of c floats an image, ldy apart (a 1x1 map).
-// Each channel is summed in the same order whatever the batch and the number of workers.
+// Row by row: the mean of the means of its rows. The order depends on neither the batch nor the number of workers.
 #pragma once
 #include "base/kernel.h"
 

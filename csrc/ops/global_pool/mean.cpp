@@ -1,35 +1,29 @@
-// Some vectors of channels at a time, over all pixels. Every channel has kChains sums over pixels i, i + kChains, ..., which
-// are joined pairwise: the additions overlap, and the order depends on neither the others nor the worker.
-#include "base/simd/element.h"
+// Some vectors of channels at a time, the mean of each row of the map, and of these the mean: a kernel that makes the map
+// may leave them (conv2d_means), with the same bits.
+#include "base/simd/mean.h"
 #include "ops/global_pool/simd.h"
 
 namespace pycnn::PYCNN_ISA_NS {
 namespace {
 
-constexpr int kChains = 4;
-constexpr int kVectors = kLanes == 16 ? 4 : 2;  // kVectors * kChains sums of 32 or 16 registers
+constexpr int kVectors = kLanes == 16 ? 4 : 2;  // of four sums each, of 32 or 16 registers
 
 template <int NV, class Load>
-PYCNN_INLINE void mean(const GlobalPoolParams& p, const Element* x, Load&& get, Vec (&out)[NV]) {
-  Vec sum[kChains][NV];
+PYCNN_INLINE void mean(const GlobalPoolParams& p, const Element* x, const Load& load_at, Vec (&out)[NV]) {
 #pragma GCC unroll 4
-  for (int i = 0; i < kChains; ++i)
+  for (int v = 0; v < NV; ++v) out[v] = Vec{};
+  for (int64_t row = 0; row < p.h; ++row, x += p.w * p.ldx) {
+    Vec of_row[NV];
+    row_mean(
+        p.w,
+        [&](int64_t pixel, int v) __attribute__((always_inline)) { return load_at(x + pixel * p.ldx + v * kLanes); },
+        of_row);
 #pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) sum[i][v] = Vec{};
-  int64_t pixel = 0;
-  for (; pixel + kChains <= p.pixels(); pixel += kChains, x += kChains * p.ldx)
+    for (int v = 0; v < NV; ++v) out[v] += of_row[v];
+  }
+  const Vec part = broadcast(1.0f / static_cast<float>(p.h));
 #pragma GCC unroll 4
-    for (int i = 0; i < kChains; ++i)
-#pragma GCC unroll 4
-      for (int v = 0; v < NV; ++v) sum[i][v] += get(x + i * p.ldx + v * kLanes);
-#pragma GCC unroll 3
-  for (int i = 0; i < kChains - 1; ++i)
-    if (pixel + i < p.pixels())
-#pragma GCC unroll 4
-      for (int v = 0; v < NV; ++v) sum[i][v] += get(x + i * p.ldx + v * kLanes);
-  const Vec count = broadcast(static_cast<float>(p.pixels()));
-#pragma GCC unroll 4
-  for (int v = 0; v < NV; ++v) out[v] = ((sum[0][v] + sum[1][v]) + (sum[2][v] + sum[3][v])) / count;
+  for (int v = 0; v < NV; ++v) out[v] *= part;
 }
 
 template <int NV>
