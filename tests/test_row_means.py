@@ -77,6 +77,7 @@ def test_a_section_that_ends_before_the_pooling(monkeypatch: pytest.MonkeyPatch)
 def test_what_leaves_none() -> None:
     x = torch.randn(1, 3, 19, 22)
     assert "conv2d_means" not in steps(squeezed(groups=8), x)
+    assert "conv2d_means" not in steps(squeezed(kernel=1), x)
     assert "conv2d_means" not in steps(squeezed(), x, dtype=torch.bfloat16)
 
     def pooled_twice(self: Fn, x: Tensor) -> Tensor:
