@@ -68,7 +68,9 @@ Grid grid(const Params& p) {
 }
 
 int64_t block_tiles(const Params& p, int64_t taps) {
-  int64_t block = machine().l2_bytes / 2 / (static_cast<int64_t>(sizeof(Element)) * p.c * kMaxRows);
+  const Grid all = grid(p);
+  const int64_t pixels = (all.columns + all.tiles - 1) / all.tiles;  // of a tile
+  int64_t block = machine().l2_bytes / 2 / (static_cast<int64_t>(sizeof(Element)) * p.c * pixels);
   const int64_t table = kTableBytes / (taps * kMaxRows * kPointerBytes);
   if (block > table) block = table;
   return block < 2 ? 2 : block;
@@ -139,6 +141,7 @@ void run_phase(const Job& job, Tile tile, int64_t first, int64_t last, int64_t g
       const Pixels at = pixels_of(p, job.all, t, u, v);
       if (at.rows <= 0) continue;
       tile.rows = job.table + (t - first) * step;
+      tile.turn = static_cast<int>(t - first), tile.turns = static_cast<int>(last - first);
       tile.y = job.ptrs.y + ((at.n * p.oh + at.oy) * p.ow + at.ox) * p.ldy + g * ks;
       run_panels(tile, at.rows, q, q_end, p.act, static_cast<float>(p.act_param));
     }
