@@ -7,7 +7,7 @@ import pytest
 from bench_records import EIGHT, ONE, ROOF, ROW, make_record, timing
 
 from bench import __main__ as command
-from bench import coverage, layers, report, run, sets, shapes
+from bench import coverage, layers, run, sets, shapes
 from bench.shapes import Layer
 from pycnn.timing import Record, Workload
 from pycnn.timing.networks import check_networks, flops_per_image
@@ -50,13 +50,14 @@ def test_the_commands_exit_status_and_sentences(record, tmp_path, capsys, monkey
     assert command.main(["compare", str(new), str(old)]) == 0  # faster is no failure
     document = tmp_path / "README.md"
     document.write_text("<!-- bench:summary -->\n<!-- /bench -->\n")
-    monkeypatch.setattr(report.write_documents, "__defaults__", ((document,),))
-    assert command.main(["report", str(old), "--plots", str(tmp_path / "plots")]) == 0
+    chosen = ["--documents", str(document)]
+    plots = ["--plots", str(tmp_path / "plots")]
+    assert command.main(["report", str(old), *chosen, *plots]) == 0
     assert "| resnet18 | 20.0 OpenVINO |" in document.read_text()
     bf16 = replace(record, timings=(timing(ONE, "pycnn bf16", 0.004),), layers=(), failures=())
     bf16.save(new)
     document.write_text("<!-- bench:bf16 -->\n<!-- /bench -->\n")
-    assert command.main(["report", str(old), str(new)]) == 0
+    assert command.main(["report", str(old), str(new), *chosen]) == 0
     assert "| resnet18 | 4.00 |  | 2.50× |" in document.read_text()
     monkeypatch.setattr(run, "RESULTS", tmp_path / "results")
     capsys.readouterr()

@@ -160,12 +160,10 @@ def _convolve(
 
 
 def _row_means(work: Lowering, node: Node, params: Params) -> Home | None:
-    """Where a depthwise layer leaves the means of its rows for the pooling that follows."""
+    """Where a depthwise layer, not a scale by itself, leaves the means of its rows for the pooling that follows."""
     value = node.outputs[0]
     depthwise = params["groups"] == params["c"] == params["k"]
-    window = (
-        params.get("kh", 1) * params.get("kw", 1) > 1
-    )  # else it is a scale, which has a kernel of its own
+    window = params.get("kh", 1) * params.get("kw", 1) > 1
     if value not in work.averaged or not depthwise or not window:
         return None
     image = int(params["oh"] * params["k"])
