@@ -113,9 +113,10 @@ def run(
     with_residual: bool = True,
     workers: int = 1,
     over: str = "",
+    means: Tensor | None = None,
 ) -> Tensor:
     """y [n, k, oh, ow]; the pixels of x, residual and y lie in wider rows, with NaN between, before and after. `over`:
-    the operand in y's memory, as pinned.call has it."""
+    the operand in y's memory, as pinned.call has it. `means`: written by conv2d_means, whose kernel it is then."""
     n, k, oh, ow = p.residual.shape
     (kh, kw), (sh, sw), (dh, dw) = conv.kernel, conv.stride, conv.dilation
     params = {
@@ -129,7 +130,7 @@ def run(
     rows = p.x.reshape(1, -1) if nchw else pinned.spread(pinned.nhwc(p.x), params["ldx"])
     guarded = F.pad(rows, (0, 0, 1, 1), value=torch.nan)
     y = pinned.call(
-        "conv2d",
+        "conv2d" if means is None else "conv2d_means",
         kernel,
         params,
         guarded[1:-1],
@@ -138,6 +139,7 @@ def run(
         workers,
         p.weight,
         p.bias if with_bias else None,
+        gate=means,
         over=over,
     )
     return pinned.nchw(y, n, oh, ow)

@@ -3,32 +3,24 @@
 import pinned
 import pytest
 import torch
-from convolutions import LANES, SLOPE, Conv, problem
+from convolutions import LANES, Conv, problem, run
 from torch import Tensor
 
-from pycnn import _C, ops
+from pycnn import _C
 
 KERNELS = pinned.kernels("conv2d_means")
 
 
-def call(op: str, kernel: str, conv: Conv, act: str, gap: int, workers: int = 1) -> list[Tensor]:
-    """y as rows, and of conv2d_means the means [n * oh, k]; nothing around them was written."""
-    p = problem(conv)
-    n, k, oh, ow = p.residual.shape
-    (kh, kw), (sh, sw), (dh, dw) = conv.kernel, conv.stride, conv.dilation
-    params = {
-        "n": n, "h": conv.h, "w": conv.w, "c": conv.c, "k": k, "kh": kh, "kw": kw, "oh": oh, "ow": ow,
-        "sh": sh, "sw": sw, "ph": conv.padding[0], "pw": conv.padding[1], "dh": dh, "dw": dw, "groups": conv.groups,
-        "ldx": conv.c + gap, "ldr": k + gap, "ldy": k + 2 * gap, "act": ops.ACTS[act], "act_param": SLOPE,
-    }  # fmt: skip
-    x = pinned.spread(pinned.nhwc(p.x), conv.c + gap)
-    residual = pinned.spread(pinned.nhwc(p.residual), k + gap)
+def with_means(
+    kernel: str, conv: Conv, act: str, gap: int = 5, workers: int = 1
+) -> tuple[Tensor, Tensor]:
+    """y [n, k, oh, ow], and the means [n * oh, k]; nothing around them was written."""
+    n, k, oh, _ = problem(conv).residual.shape
     buffer = torch.full((n * oh + 2, k), torch.nan)
-    means = buffer[1:-1] if op == "conv2d_means" else None
-    out = (n * oh * ow, k)
-    y = pinned.call(op, kernel, params, x, out, residual, workers, p.weight, p.bias, gate=means)
+    means = buffer[1:-1]
+    y = run(kernel, conv, problem(conv), act=act, gap=gap, workers=workers, means=means)
     assert buffer[0].isnan().all() and buffer[-1].isnan().all()
-    return [y] if means is None else [y, means]
+    return y, means
 
 
 def layers(kernel: str) -> list[Conv]:
@@ -46,37 +38,31 @@ def layers(kernel: str) -> list[Conv]:
 def test_the_means_of_rows_beside_conv2ds_own_bits(kernel: str, act: str) -> None:
     alone = kernel.replace("conv2d_means_reference", "conv2d_reference")
     for conv in layers(kernel):
-        y, means = call("conv2d_means", kernel, conv, act, 5)
-        (expected,) = call("conv2d", alone, conv, act, 5)
-        assert torch.equal(y, expected)
-        n, k, oh, ow = problem(conv).residual.shape
-        rows = y.double().view(n * oh, ow, k)
-        bound = 2**-23 * rows.abs().mean(1) * (2 + ow / 4)
-        assert torch.all((means.double() - rows.mean(1)).abs() <= bound), conv
+        y, means = with_means(kernel, conv, act)
+        assert torch.equal(y, run(alone, conv, problem(conv), act=act))
+        rows = y.double().transpose(1, 2).flatten(0, 1)  # [n * oh, k, ow]
+        bound = 2**-23 * rows.abs().mean(2) * (2 + rows.shape[2] / 4)
+        assert torch.all((means.double() - rows.mean(2)).abs() <= bound), conv
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_bits_do_not_depend_on_workers_or_pixel_strides(kernel: str) -> None:
     for conv in layers(kernel)[4:]:
-        one = call("conv2d_means", kernel, conv, "silu", 5)
+        y, means = with_means(kernel, conv, "silu")
         for workers, gap in ((2, 5), (3, 0), (7, 1)):
-            for a, b in zip(
-                call("conv2d_means", kernel, conv, "silu", gap, workers), one, strict=True
-            ):
-                assert torch.equal(a, b)
+            again, again_means = with_means(kernel, conv, "silu", gap, workers)
+            assert torch.equal(again, y) and torch.equal(again_means, means)
 
 
 @pytest.mark.parametrize("kernel", [name for name in KERNELS if "reference" not in name])
 def test_global_pool_has_the_same_bits_from_the_means_as_from_the_map(kernel: str) -> None:
     pool = f"global_pool_mean_f32_{kernel.rsplit('_', 1)[1]}"
     for conv in layers(kernel):
-        y, means = call("conv2d_means", kernel, conv, "silu", 5)
-        n, k, oh, ow = problem(conv).residual.shape
-        params = {"n": n, "c": k, "ldx": k, "ldy": k}
-        of_map = pinned.call("global_pool", pool, {**params, "h": oh, "w": ow}, y, (n, k))
-        of_means = pinned.call(
-            "global_pool", pool, {**params, "h": oh, "w": 1}, means.clone(), (n, k)
-        )
+        y, means = with_means(kernel, conv, "silu")
+        n, k, oh, ow = y.shape
+        params = {"n": n, "h": oh, "c": k, "ldx": k, "ldy": k}
+        of_map = pinned.call("global_pool", pool, {**params, "w": ow}, pinned.nhwc(y), (n, k))
+        of_means = pinned.call("global_pool", pool, {**params, "w": 1}, means, (n, k))
         assert torch.equal(of_map, of_means)
 
 
