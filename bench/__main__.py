@@ -83,7 +83,7 @@ def _shapes(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     record = merge.merge([Record.load(path) for path in options.records])
-    for path in report.write_documents(record, options.documents or report.DOCUMENTS):
+    for path in report.write_documents(record, options.documents):
         print(f"written: {path}")
     if options.plots:
         for path in plots.draw(*report.parts(record), options.plots, options.kind):
@@ -186,13 +186,13 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 def _add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("records", type=Path, nargs="+", metavar="RECORD")
-    names = [str(path.relative_to(report.ROOT)) for path in report.DOCUMENTS]
     parser.add_argument(
         "--documents",
         type=Path,
         nargs="+",
+        default=report.DOCUMENTS,
         metavar="PATH",
-        help=f"whose tables are written; default: {' '.join(names)}",
+        help="whose tables are written; default: README.md docs/performance.md",
     )
     parser.add_argument(
         "--plots", type=Path, help="folder for pictures of the networks and the roofline"

@@ -1,6 +1,6 @@
-"""From a record to text: the sections between markers in README.md and docs/performance.md, and pictures.
+"""From a record to text: the sections between markers in README.md, docs/performance.md or others, and pictures.
 
-    python -m bench report FILE.json ... [--plots FOLDER]
+    python -m bench report FILE.json ... [--documents PATH ...] [--plots FOLDER]
 
 A section is what lies between `<!-- bench:NAME -->` and `<!-- /bench -->`; NAME is a key of `SECTIONS`.
 """
@@ -64,7 +64,7 @@ def regenerate(text: str, record: Record, where: str = "text") -> str:
     return _SECTION.sub(section, text)
 
 
-def write_documents(record: Record, documents: Sequence[Path] = DOCUMENTS) -> list[Path]:
+def write_documents(record: Record, documents: Sequence[Path]) -> list[Path]:
     """Regenerate the sections of the documents; returns those that changed.
 
     Raises:

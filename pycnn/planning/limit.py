@@ -105,7 +105,7 @@ def _forms(given: Given) -> Iterator[_Form]:
         (s.node.outputs[0], "conv2d" if s.op == "conv2d_means" else s.op): s.kernel
         for s in first.work.steps
     }
-    pinned = replace(given, pins=pins, means=False)  # means of rows are whole maps' alone
+    pinned = replace(given, pins=pins, means=False)  # what writes them has no parts
     ordered = replace(pinned, segment=by_liveness(given.segment, given.shapes))
     if ordered.segment.nodes != given.segment.nodes:
         yield _form(sketched(ordered))

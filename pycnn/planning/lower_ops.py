@@ -206,12 +206,9 @@ def _adaptive_pool2d(op: AdaptivePool2d, work: Lowering, node: Node) -> None:
         _pool(op, work, node)
         return
     (n, c, h, w), y = work.shapes[node.inputs[0]], work.homes[node.outputs[0]]
-    x = work.means.get(node.inputs[0])
-    if x is None:
-        x = work.nhwc(node.inputs[0], node)
-    else:
-        w = 1
-    params = fields.global_pool((n, c, h, w))
+    means = work.means.get(node.inputs[0])
+    x = work.nhwc(node.inputs[0], node) if means is None else means
+    params = fields.global_pool((n, c, h, w if means is None else 1))
     work.emit("global_pool", node, {**params, **lds(x, y)}, x, y)
 
 
