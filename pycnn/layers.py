@@ -26,6 +26,7 @@ class Layers:
         self._same = {**_same_values(raw), **_same_values(graph), **graph.maps}
         self._maps = graph.maps
         self._made = {self.raw_value(v) for node in graph.nodes for v in node.outputs}
+        self._ops = {node.outputs[0]: node.op for node in graph.nodes if node.outputs}
 
     def raw_value(self, value: int) -> int:
         """The value of the capture that `value` is, up to its shape or a permute; itself where there is none."""
@@ -43,7 +44,8 @@ class Layers:
         """The nodes of the capture whose work `node` does, in order."""
         found: dict[int, Node] = {}
         todo = [self.raw_value(v) for v in node.outputs]
-        stop = self._made.difference(todo)
+        joined = self._ops.get(node.outputs[0]) is not node.op  # of several nodes, by planning
+        stop = {self.raw_value(v) for v in node.inputs} if joined else self._made.difference(todo)
         while todo:
             value = todo.pop()
             part = self._raw.get(value)

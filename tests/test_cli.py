@@ -142,10 +142,12 @@ def test_explain_shows_every_convolution():
         run("explain", "small_cnn", "--batch", "2", "--size", "16", "--json").stdout
     )
     convs = [
-        step for step in report["steps"] if "features" in step["path"] and step["op"] == "conv2d"
+        step
+        for step in report["steps"]
+        if "features" in step["path"] and step["op"] in ("conv2d", "conv2d_pool")
     ]
-    assert [step["output"] for step in convs] == [
-        [2, 32, 16, 16], [2, 32, 16, 16], [2, 64, 8, 8], [2, 64, 8, 8], [2, 128, 4, 4],
+    assert [step["input"] for step in convs] == [
+        [2, 3, 16, 16], [2, 32, 16, 16], [2, 32, 8, 8], [2, 64, 8, 8], [2, 64, 4, 4],
     ]  # fmt: skip
     assert report["fallbacks"] == []
     assert "features.14" in run("explain", "small_cnn").stdout

@@ -105,5 +105,6 @@ def test_networks_of_the_zoo(name: str) -> None:
     certificate = verified(model, x)
     assert certificate.ok and certificate.notes == ()
     assert error(fast(model, x), truth(model, x)) == pytest.approx(certificate.outputs[0].error)
-    convs = [c for c in certificate.layers if c.op == "conv2d" and "conv" in c.kernel]
+    ops = "conv2d", "conv2d_pool"
+    convs = [c for c in certificate.layers if c.op in ops and "conv" in c.kernel]
     assert len(convs) == {"small_cnn": 6, "resnet18": 21}[name]

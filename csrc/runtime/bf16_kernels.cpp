@@ -23,6 +23,8 @@ PYCNN_DECLARE(Conv2dParams, conv2d_patch)
 PYCNN_DECLARE(Conv2dParams, conv2d_winograd4)
 PYCNN_DECLARE(Conv2dParams, conv2d_winograd2)
 PYCNN_DECLARE(Conv2dParams, conv2d_winograd5x5)
+PYCNN_DECLARE(ConvPoolParams, conv2d_pool_winograd4)
+PYCNN_DECLARE(ConvPoolParams, conv2d_pool_winograd2)
 PYCNN_DECLARE(ConvTranspose2dParams, conv_transpose2d_phases)
 PYCNN_DECLARE(LinearParams, linear_gemm)
 PYCNN_DECLARE(Pool2dParams, pool2d_walk3x3)
@@ -67,6 +69,11 @@ KernelList<Conv2dParams, Bf16> conv2d_kernels() {
                 isa_avx2_bf16::conv2d_depthwise_window, isa_avx2_bf16::conv2d_depthwise, isa_avx2_bf16::conv2d_grouped,
                 isa_avx2_bf16::conv2d_igemm, isa_avx2_bf16::conv2d_stem, isa_avx2_bf16::conv2d_patch,
                 isa_avx2_bf16::conv2d_winograd4, isa_avx2_bf16::conv2d_winograd2, isa_avx2_bf16::conv2d_winograd5x5>();
+}
+
+KernelList<ConvPoolParams, Bf16> conv2d_pool_kernels() {
+  return listed<ConvPoolParams, isa_avx512_bf16::conv2d_pool_winograd4, isa_avx512_bf16::conv2d_pool_winograd2,
+                isa_avx2_bf16::conv2d_pool_winograd4, isa_avx2_bf16::conv2d_pool_winograd2>();
 }
 
 KernelList<ConvTranspose2dParams, Bf16> conv_transpose2d_kernels() {
@@ -147,6 +154,7 @@ KernelList<TimestepEmbeddingParams, Bf16> timestep_embedding_kernels() {
 }
 #else
 KernelList<Conv2dParams, Bf16> conv2d_kernels() { return {nullptr, 0}; }
+KernelList<ConvPoolParams, Bf16> conv2d_pool_kernels() { return {nullptr, 0}; }
 KernelList<ConvTranspose2dParams, Bf16> conv_transpose2d_kernels() { return {nullptr, 0}; }
 KernelList<LinearParams, Bf16> linear_kernels() { return {nullptr, 0}; }
 KernelList<Pool2dParams, Bf16> pool2d_kernels() { return {nullptr, 0}; }

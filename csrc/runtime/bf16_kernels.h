@@ -6,7 +6,7 @@
 #include "ops/arith/arith.h"
 #include "ops/attention/attention.h"
 #include "ops/concat/concat.h"
-#include "ops/conv2d/conv2d.h"
+#include "ops/conv2d/pool.h"
 #include "ops/conv_transpose2d/conv_transpose2d.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/global_pool/global_pool.h"
@@ -25,6 +25,7 @@
 namespace pycnn::bf16 {
 
 KernelList<Conv2dParams, Bf16> conv2d_kernels();
+KernelList<ConvPoolParams, Bf16> conv2d_pool_kernels();
 KernelList<ConvTranspose2dParams, Bf16> conv_transpose2d_kernels();
 KernelList<LinearParams, Bf16> linear_kernels();
 KernelList<Pool2dParams, Bf16> pool2d_kernels();

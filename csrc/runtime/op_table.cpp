@@ -6,7 +6,7 @@
 #include "ops/arith/arith.h"
 #include "ops/attention/attention.h"
 #include "ops/concat/concat.h"
-#include "ops/conv2d/conv2d.h"
+#include "ops/conv2d/pool.h"
 #include "ops/conv_transpose2d/conv_transpose2d.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/global_pool/global_pool.h"
@@ -38,6 +38,7 @@ const std::vector<Op>& op_table() {
   static const std::vector<Op> table{
       describe("conv2d", conv2d_kernels(), bf16::conv2d_kernels()),
       describe<Conv2dParams>("conv2d_means", conv2d_means_kernels(), {}),
+      describe("conv2d_pool", conv2d_pool_kernels(), bf16::conv2d_pool_kernels()),
       describe("linear", linear_kernels(), bf16::linear_kernels()),
       describe("pool2d", pool2d_kernels(), bf16::pool2d_kernels()),
       describe("global_pool", global_pool_kernels(), bf16::global_pool_kernels()),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pycnn import _C
-from pycnn.ir import Shape, Upsample
+from pycnn.ir import PooledConv2d, Shape, Upsample
 from pycnn.planning.draft import Draft
 from pycnn.planning.formats import strides_of
 from pycnn.planning.homes import FLOAT
@@ -26,6 +26,7 @@ DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 _PAGE = 4096
 _LINE = 64
 LARGE = 4 << 20  # bytes of a result from which on the allocator may give its pages back each time
+_EXACT = ("conv2d", "conv2d_pool")  # whose kernels would re-associate products
 _IDLE_RESULTS = 2  # of a model: one call's result may live until the next one's is there
 
 
@@ -36,6 +37,7 @@ class CpuTarget(Target):
 
     prologues = True
     plane_writers = (Upsample,)
+    joins = (PooledConv2d,)
     dtype: torch.dtype = torch.float32
     exact: bool = False
     arenas: _C.Arenas | None = field(default=None, compare=False)
@@ -58,7 +60,7 @@ class CpuTarget(Target):
         return "linear", params
 
     def complete(self, op: str, params: Params) -> Params:
-        return {**params, "exact": 1} if self.exact and op == "conv2d" else params
+        return {**params, "exact": 1} if self.exact and op in _EXACT else params
 
     def rule(self, op: str, params: Params, offset: int = 0) -> str:
         if not self.batch_invariant:
@@ -76,6 +78,15 @@ class CpuTarget(Target):
 
     def takes(self, op: str, kernel: str, params: Params, offset: int) -> bool:
         return (kernel, None) in _C.kernels(op, params, DTYPES[self.dtype])
+
+    def reads(self, op: str, params: Params, offset: int) -> bool:
+        """What is pooled is a convolution that would be Winograd's by itself: whole windows lie in its tiles."""
+        if op != "conv2d_pool":
+            return True
+        conv = {name: params[name] for name in _C.fields("conv2d") if name in params}
+        alone = self.choose("conv2d", self.complete("conv2d", conv), offset)
+        pooled = alone.replace("conv2d", op, 1)
+        return pooled != f"{op}_reference" and self.takes(op, pooled, params, offset)
 
     def alternatives(self, op: str, params: Params) -> list[str]:
         return [] if self.batch_invariant else self.candidates(op, params)

@@ -10,7 +10,17 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from pycnn.ir import Attention, Op, TimestepEmbedding
+from pycnn.ir import (
+    Attention,
+    Excitation,
+    InvertedResidual,
+    Mlp,
+    NormedConv2d,
+    Op,
+    PooledConv2d,
+    SummedConv2d,
+    TimestepEmbedding,
+)
 from pycnn.planning import cuda_device, own_op
 from pycnn.planning.cuda_device import Clock
 from pycnn.planning.cuda_plan import CudaPlan
@@ -44,13 +54,13 @@ class CudaTarget(Target):
     clock: Callable[[torch.device], Clock] = field(
         default=cuda_device.clock, compare=False, kw_only=True
     )
-    fusing: bool = field(default=True, kw_only=True)
     chunks: bool = field(default=False, kw_only=True)
     blocks: bool = field(default=False, kw_only=True)
     recorder: Recorder | None = field(default=None, compare=False, kw_only=True)
     graphs: Graphs = field(default=shared_graphs, compare=False, kw_only=True)
 
     prologues = True
+    joins = (PooledConv2d, NormedConv2d, SummedConv2d, Excitation, Mlp, InvertedResidual)
     reads_nchw = False
     by_image = False
     in_place = False  # operands are read by the way of memory that does not change during a launch

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from pycnn.ir import (
     Conv2d,
+    Excitation,
+    InvertedResidual,
     LayerNorm,
     Node,
     NormedConv2d,
@@ -48,8 +50,12 @@ def fused(segment: Segment, shapes: Shapes, tensors: TensorTable, target: Target
             gone.add(node.inputs[0])
             node = Node(op, (*first.inputs, *node.inputs[1:]), node.outputs, first.path)
         made[node.outputs[0]] = node
-    joined = replace(segment, nodes=tuple(n for v, n in made.items() if v not in gone))
-    return with_blocks(with_gates(joined, shapes, tensors, target), shapes, tensors, target)
+    segment = replace(segment, nodes=tuple(n for v, n in made.items() if v not in gone))
+    if Excitation in target.joins:
+        segment = with_gates(segment, shapes, tensors, target)
+    if InvertedResidual in target.joins:
+        segment = with_blocks(segment, shapes, tensors, target)
+    return segment
 
 
 def _joined(
@@ -57,7 +63,7 @@ def _joined(
 ) -> Op | None:
     for join in (_pooled, _normed):
         found = join(first, second, shapes, tensors)
-        if found is None:
+        if found is None or type(found[0]) not in target.joins:
             continue
         op, params = found
         if target.reads(op.name, {**params, "ldx": target.pixel_stride(int(params["c"]))}, 0):

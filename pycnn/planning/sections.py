@@ -26,6 +26,7 @@ from pycnn.ir import (
     LocalResponseNorm,
     Node,
     Pool2d,
+    PooledConv2d,
     Shapes,
     Slice,
     Source,
@@ -44,7 +45,7 @@ _CACHES = 0.1  # of the last cache: what a layer's operands and result must exce
 _LAST_CACHE = 32 << 20
 _WEIGHTS = 2.0  # of an image's operands and result: the most weights
 _BY_IMAGE = (
-    *(Conv2d, ConvTranspose2d, BatchNorm, Pool2d, AdaptivePool2d, Upsample),
+    *(Conv2d, PooledConv2d, ConvTranspose2d, BatchNorm, Pool2d, AdaptivePool2d, Upsample),
     *(Add, Arith, Elementwise, GroupNorm, LayerNorm, LocalResponseNorm, Concat, Slice, Identity),
 )
 
@@ -92,9 +93,10 @@ def _worth(
     if floats * FLOAT <= caches:
         return None if is_mean(node.op) else False
     weights = sum(math.prod(tensors.shape(s)) for s in sources(node.op))
+    conv = node.op.conv if isinstance(node.op, PooledConv2d) else node.op
     if (
-        isinstance(node.op, Conv2d)
-        and node.op.stride == (1, 1)
+        isinstance(conv, Conv2d)
+        and conv.stride == (1, 1)
         and weights > 9 * shapes[node.outputs[0]][1]
     ):
         weights *= 4  # as Winograd's F(4x4, 3x3) has them

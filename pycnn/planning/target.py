@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol
 
 import torch
@@ -34,13 +34,14 @@ Problem = tuple[str, Params]  # an op and its parameters
 class Target(ABC):
     """`threads`: of the plan at most. `batch_invariant`: the choice of kernels does not depend on the batch or the
     threads (what a kernel computes never does). `table`: choices that were measured, where the rule's is not wanted.
-    `variant`: the kernel to take among `candidates`, for measuring. Targets that are equal choose the same kernels from
-    one table."""
+    `variant`: the kernel to take among `candidates`, for measuring. `fusing`: whether one kernel may do several ops of
+    a graph (planning/fused.py). Targets that are equal choose the same kernels from one table."""
 
     threads: int = 1
     batch_invariant: bool = field(default=False, kw_only=True)
     table: Table | None = field(default=None, compare=False, kw_only=True)
     variant: int | None = field(default=None, kw_only=True)
+    fusing: bool = field(default=True, kw_only=True)
 
     device = torch.device("cpu")
     dtype = torch.float32  # of the elements
@@ -49,8 +50,8 @@ class Target(ABC):
     by_image = True  # whether parts of a plan may run image by image
     prologues = False  # whether 1x1 convolutions take a batch norm or a gate before them
     row_means = False  # whether a depthwise convolution may leave the means of its rows
+    joins: ClassVar[tuple[type[Op], ...]] = ()  # ops of several nodes that have kernels here
     in_place = True  # whether kernels may write over an operand (planning/in_place.py)
-    fusing = False  # whether one kernel may do several ops of a graph
 
     @property
     def without(self) -> tuple[type[Op], ...]:
@@ -129,7 +130,7 @@ class Target(ABC):
 
     def divisible(self) -> Target:
         """The target of plans that may run in parts: it chooses kernels whose bits do not depend on the parts."""
-        return self
+        return replace(self, fusing=False)
 
     def reads(self, op: str, params: Params, offset: int) -> bool:
         """Whether some kernel takes the problem with x as it lies, `offset` elements into its buffer."""

@@ -40,4 +40,20 @@ KernelList<Conv2dParams> conv2d_means_kernels() {
 
 #undef PYCNN_MEANS
 
+#define PYCNN_POOLED(isa) &isa::conv2d_pool_winograd4, &isa::conv2d_pool_winograd2
+
+KernelList<ConvPoolParams> conv2d_pool_kernels() {
+  static const ConvPoolKernel* const list[] = {
+#if defined(__x86_64__)
+      PYCNN_POOLED(isa_avx512),
+      PYCNN_POOLED(isa_avx2),
+#endif
+      PYCNN_POOLED(isa_baseline),
+      &conv2d_pool_reference,
+  };
+  return {list, sizeof list / sizeof *list};
+}
+
+#undef PYCNN_POOLED
+
 }  // namespace pycnn

@@ -1,6 +1,8 @@
 #include "ops/conv2d/reference.h"
 
+#include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "base/act_reference.h"
 
@@ -63,6 +65,32 @@ void run_means(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
     }
 }
 
+// The largest of one window's outputs before the activation; -inf: it sees none.
+double largest(const ConvPoolParams& p, const Ptrs& ptrs, int64_t n, int64_t py, int64_t px, int64_t k) {
+  double most = -std::numeric_limits<double>::infinity();
+  for (int64_t i = 0; i < p.window; ++i)
+    for (int64_t j = 0; j < p.window; ++j) {
+      const int64_t oy = py * p.stride - p.pad + i, ox = px * p.stride - p.pad + j;
+      if (oy < 0 || oy >= p.conv.oh || ox < 0 || ox >= p.conv.ow) continue;
+      const double v = sum(p.conv, ptrs, n, oy, ox, k) + (ptrs.bias ? ptrs.bias[k] : 0);
+      if (v > most || std::isnan(v)) most = v;
+    }
+  return most;
+}
+
+void run_pool(const ConvPoolParams& p, const Ptrs& ptrs, Worker worker) {
+  const Range pixels = share(p.conv.n * p.pooled_h * p.pooled_w, worker);
+  for (int64_t pixel = pixels.begin; pixel < pixels.end; ++pixel) {
+    const int64_t px = pixel % p.pooled_w, py = pixel / p.pooled_w % p.pooled_h, n = pixel / (p.pooled_w * p.pooled_h);
+    for (int64_t k = 0; k < p.conv.k; ++k) {
+      const double most = largest(p, ptrs, n, py, px, k);
+      ptrs.y[pixel * p.conv.ldy + k] = static_cast<float>(act_reference(most, p.conv.act, p.conv.act_param));
+    }
+  }
+}
+
+const char* why_not_pool(const ConvPoolParams& p, const Machine&) { return why_not_prologue(p.conv); }
+
 const char* why_not_means(const Conv2dParams& p, const Machine&) { return why_not_prologue(p); }
 
 const char* why_not(const Conv2dParams& p, const Machine&) {
@@ -75,5 +103,12 @@ const char* why_not(const Conv2dParams& p, const Machine&) {
 const Conv2dKernel conv2d_reference{"conv2d_reference", why_not, packed_size, pack, no_workspace<Conv2dParams>, run};
 const Conv2dKernel conv2d_means_reference{"conv2d_means_reference",   why_not_means, packed_size, pack,
                                           no_workspace<Conv2dParams>, run_means};
+const ConvPoolKernel conv2d_pool_reference{
+    "conv2d_pool_reference",
+    why_not_pool,
+    [](const ConvPoolParams& p) { return packed_size(p.conv); },
+    [](const ConvPoolParams& p, const float* w, float* packed) { pack(p.conv, w, packed); },
+    no_workspace<ConvPoolParams>,
+    run_pool};
 
 }  // namespace pycnn

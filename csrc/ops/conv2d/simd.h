@@ -1,6 +1,6 @@
 // The SIMD kernels each instruction set publishes.
 #pragma once
-#include "ops/conv2d/conv2d.h"
+#include "ops/conv2d/pool.h"
 
 #define PYCNN_DECLARE(isa)                           \
   namespace isa {                                    \
@@ -16,6 +16,8 @@
   extern const Conv2dKernel conv2d_winograd2;        \
   extern const Conv2dKernel conv2d_winograd4;        \
   extern const Conv2dKernel conv2d_winograd5x5;      \
+  extern const ConvPoolKernel conv2d_pool_winograd2; \
+  extern const ConvPoolKernel conv2d_pool_winograd4; \
   }
 namespace pycnn {
 PYCNN_DECLARE(isa_baseline)

@@ -8,6 +8,7 @@
 #include "ops/conv2d/cost.h"
 #include "ops/conv2d/pack.h"
 #include "ops/conv2d/simd.h"
+#include "ops/conv2d/winograd_pool.h"
 #include "ops/conv2d/winograd_tile.h"
 
 namespace pycnn::PYCNN_ISA_NS {
@@ -131,8 +132,9 @@ Share split(const Sizes<M, R>& s, Worker worker) {
   return {share(s.tiles, worker), {0, s.panels}};
 }
 
-template <int M, int R>
-void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
+// put(tile, products, k, count): makes the outputs of one tile, `count` channels from k on.
+template <int M, int R, class Put>
+PYCNN_INLINE void convolve(const Conv2dParams& p, const Ptrs& ptrs, Worker worker, const Put& put) {
   const Sizes<M, R> s(p);
   constexpr int kPoints = Sizes<M, R>::kPoints;
   const Share mine = split(s, worker);
@@ -163,11 +165,23 @@ void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
         for (int i = 0; i < kPoints; ++i)
           multiply(s, v + i * s.point_v, u + weights_at(s, q, i), rows, tiles, q_end - q, m + i * s.point_m);
         const int64_t k = q * kLanes, end = q_end * kLanes < ks ? q_end * kLanes : ks;
-        for (int t = 0; t < tiles; ++t)
-          transform_output<M, R>(p, ptrs, at[t], m + t * s.ldm, s.point_m, g * ks + k, end - k);
+        for (int t = 0; t < tiles; ++t) put(at[t], Products{m + t * s.ldm, s.point_m}, g * ks + k, end - k);
       }
     }
   }
+}
+
+template <int M, int R>
+void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
+  convolve<M, R>(p, ptrs, worker, [&](TileAt at, Products m, int64_t k, int64_t count) {
+    transform_output<M, R>(p, ptrs, at, m, k, count);
+  });
+}
+
+template <int M, int R>
+void run_pool(const ConvPoolParams& p, const Ptrs& ptrs, Worker worker) {
+  convolve<M, R>(p.conv, ptrs, worker,
+                 [&](TileAt at, Products m, int64_t k, int64_t count) { pool_output<M, R>(p, ptrs, at, m, k, count); });
 }
 
 template <int M, int R>
@@ -180,6 +194,15 @@ const char* why_not(const Conv2dParams& p, const Machine& m) {
   if (p.x_nchw) return "needs an NHWC input";
   if (p.group_c() < kMinChannels || p.group_k() < kMinChannels) return "needs at least 16 channels a group";
   return nullptr;
+}
+
+// The windows of a tile of outputs are its own.
+template <int M, int R>
+const char* why_not_pool(const ConvPoolParams& p, const Machine& m) {
+  if (p.window != 2 || p.stride != 2 || p.pad != 0) return "needs windows of 2 x 2, side by side";
+  if (p.conv.dh != 1 || p.conv.dw != 1) return "needs a kernel without dilation";
+  if (!is_clamp(p.conv.act)) return "needs an activation that is a clamp";
+  return why_not<M, R>(p.conv, m);
 }
 
 // Both transforms of one tile and vector of channels take about this many multiply-adds' time, memory included (measured
@@ -208,10 +231,25 @@ constexpr KernelOf<Conv2dParams> kernel(const char* name) {
   return {name, why_not<M, R>, packed_size<M, R>, pack<M, R>, workspace<M, R>, run<M, R>, cost<M, R>};
 }
 
+template <int M, int R>
+constexpr KernelOf<ConvPoolParams> pool_kernel(const char* name) {
+  return {name,
+          why_not_pool<M, R>,
+          [](const ConvPoolParams& p) { return packed_size<M, R>(p.conv); },
+          [](const ConvPoolParams& p, const float* w, float* packed) { pack<M, R>(p.conv, w, packed); },
+          [](const ConvPoolParams& p, int workers) { return workspace<M, R>(p.conv, workers); },
+          run_pool<M, R>,
+          [](const ConvPoolParams& p, int workers) { return cost<M, R>(p.conv, workers); }};
+}
+
 }  // namespace
 
 extern const KernelOf<Conv2dParams> conv2d_winograd4 = kernel<4, 3>("conv2d_winograd4_" PYCNN_KERNEL_SUFFIX);
 extern const KernelOf<Conv2dParams> conv2d_winograd2 = kernel<2, 3>("conv2d_winograd2_" PYCNN_KERNEL_SUFFIX);
 extern const KernelOf<Conv2dParams> conv2d_winograd5x5 = kernel<2, 5>("conv2d_winograd5x5_" PYCNN_KERNEL_SUFFIX);
+extern const KernelOf<ConvPoolParams> conv2d_pool_winograd4 =
+    pool_kernel<4, 3>("conv2d_pool_winograd4_" PYCNN_KERNEL_SUFFIX);
+extern const KernelOf<ConvPoolParams> conv2d_pool_winograd2 =
+    pool_kernel<2, 3>("conv2d_pool_winograd2_" PYCNN_KERNEL_SUFFIX);
 
 }  // namespace pycnn::PYCNN_ISA_NS

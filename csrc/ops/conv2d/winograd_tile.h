@@ -11,6 +11,12 @@ struct TileAt {
   int64_t n, y, x;  // image, first output row and column
 };
 
+// Of one tile: [point][...], `point` floats from one to the next.
+struct Products {
+  const float* m;
+  int64_t point;
+};
+
 // The same pointer, of which the compiler does not know where it comes from. Addresses are then sums of few registers; else
 // it keeps one for each of the 36 elements, spilled.
 template <class T>
@@ -119,7 +125,7 @@ struct OutputsAt {
 
 // Outputs of a whole tile and whole vectors.
 template <class W, int M, int kIn, bool Residual>
-void put_whole(const OutputsAt& at, const float* bias, const float* m, int64_t point, int64_t count, Vec lo, Vec hi) {
+void put_whole(const OutputsAt& at, const float* bias, Products from, int64_t count, Vec lo, Vec hi) {
   const Element* residual = at.residual;
   Element* y = at.y;
   const int64_t line_y = at.line_y, column_y = at.column_y, line_r = at.line_r, column_r = at.column_r;
@@ -130,13 +136,13 @@ void put_whole(const OutputsAt& at, const float* bias, const float* m, int64_t p
       if constexpr (Residual) v += load(residual + i * line_r + j * column_r + c);
       store(y + i * line_y + j * column_y + c, at_most(at_least(v, lo), hi));
     };
-    output_parts<W, M, kIn>(m + c, point, put);
+    output_parts<W, M, kIn>(from.m + c, from.point, put);
   }
 }
 
 // Outputs of a tile of which some lie outside the map, or with channels that do not fill a vector.
 template <class W, int M, int kIn>
-void put_some(const OutputsAt& at, const float* bias, const float* m, int64_t point, int64_t count, Vec lo, Vec hi) {
+void put_some(const OutputsAt& at, const float* bias, Products from, int64_t count, Vec lo, Vec hi) {
   for (int64_t c = 0; c < count; c += kLanes) {
     const int64_t left = count - c;
     const bool whole = left >= kLanes;
@@ -154,14 +160,13 @@ void put_some(const OutputsAt& at, const float* bias, const float* m, int64_t po
       else
         store_first(y, v, left);
     };
-    output_parts<W, M, kIn>(m + c, point, put);
+    output_parts<W, M, kIn>(from.m + c, from.point, put);
   }
 }
 
 // Output pixels of one tile, `count` channels from k on: A^T m A + bias + residual, clamped or activated.
 template <int M, int R>
-void transform_output(const Conv2dParams& p, const Ptrs& ptrs, TileAt at, const float* m, int64_t point, int64_t k,
-                      int64_t count) {
+void transform_output(const Conv2dParams& p, const Ptrs& ptrs, TileAt at, Products m, int64_t k, int64_t count) {
   using W = Winograd<M, R>;
   constexpr int kIn = M + R - 1;
   if (at.y >= p.oh || at.x >= p.ow) return;  // of a map with one row or column of outputs less
@@ -178,11 +183,11 @@ void transform_output(const Conv2dParams& p, const Ptrs& ptrs, TileAt at, const 
   const float* const bias = ptrs.bias ? ptrs.bias + k : nullptr;
   const Vec lo = broadcast(clamp_lo(p.act)), hi = broadcast(clamp_hi(p.act));
   if (to.rows < M || to.columns < M || count % kLanes != 0)
-    put_some<W, M, kIn>(to, bias, m, point, count, lo, hi);
+    put_some<W, M, kIn>(to, bias, m, count, lo, hi);
   else if (to.residual)
-    put_whole<W, M, kIn, true>(to, bias, m, point, count, lo, hi);
+    put_whole<W, M, kIn, true>(to, bias, m, count, lo, hi);
   else
-    put_whole<W, M, kIn, false>(to, bias, m, point, count, lo, hi);
+    put_whole<W, M, kIn, false>(to, bias, m, count, lo, hi);
   if (is_clamp(p.act)) return;
   for (int64_t i = 0; i < to.rows; ++i)
     activate_rows(to.y + i * to.line_y, to.column_y, to.columns, count, p.act, static_cast<float>(p.act_param));
