@@ -12,12 +12,12 @@ from nets import error, fast, settle, truth
 from torch import Tensor, nn
 
 import pycnn
-from pycnn.planning import pairs
+from pycnn.planning import pairs, sections
 
 
 @pytest.fixture(autouse=True)
 def small_bands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairs, "_BAND", 6000)
+    monkeypatch.setattr(pairs, "_BAND", 3000)  # of each of two workers
 
 
 def bits_and_peaks(
@@ -105,6 +105,63 @@ def test_which_kernels_read_planes_from_a_row_further_down(monkeypatch: pytest.M
                 patch.setattr(pairs, "_BAND", 1 << 40)
                 assert torch.equal(pycnn.optimize(of)(x), y)
     assert seen == {"stem", "planar", "patch"}
+
+
+def inverted(m: Fn, x: Tensor) -> Tensor:
+    """Expansion, depthwise window, squeeze, projection."""
+    y = F.silu(m.window(F.relu6(m.expand(x))))
+    return m.project(y * torch.sigmoid(y.mean((2, 3), keepdim=True)))
+
+
+def inverted_layers(kernel: int, stride: int, dilation: int = 1) -> dict[str, nn.Module]:
+    window = nn.Conv2d(24, 24, kernel, stride, kernel // 2 * dilation, dilation, groups=24)
+    return {"expand": nn.Conv2d(8, 24, 1), "window": window, "project": nn.Conv2d(24, 8, 1)}
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "dilation"),
+    [(3, 1, 1), (3, 2, 1), (5, 1, 1), (5, 2, 1), (7, 1, 1), (3, 1, 3), (4, 1, 1)],
+)
+@pytest.mark.parametrize(("size", "threads"), [((45, 20), 2), ((61, 31), 1), ((60, 9), 3)])
+def test_an_expansion_and_the_depthwise_window_behind_it(
+    size: tuple[int, int],
+    threads: int,
+    kernel: int,
+    stride: int,
+    dilation: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = settle(Fn(inverted, **inverted_layers(kernel, stride, dilation)))
+    bands, whole = bits_and_peaks(net, images(1, 8, *size), monkeypatch, threads=threads)
+    assert bands < whole
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_within_each_image_of_a_batch(stride: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps that run image by image: each worker has bands of its own."""
+    monkeypatch.setattr(sections, "_CACHES", 0)
+    monkeypatch.setattr(sections, "_WEIGHTS", 1e9)
+    net = settle(Fn(inverted, **inverted_layers(3, stride)))
+    x = images(5, 8, 40, 23)
+    with torch.inference_mode():
+        made = pycnn.optimize(net, threads=2)
+        told = pycnn.explain(made, x).steps
+        assert any("image by image" in step.layout for step in told)
+        assert len(pycnn.profile(made, x, seconds=0.05).layers) == len(told)
+        assert pycnn.verify(made, net, x).same_bits
+    bands, whole = bits_and_peaks(net, x, monkeypatch, threads=2)
+    assert bands < whole
+    limit = pycnn.explain(made, x).peak_bytes + pycnn.explain(made, x).workspace_bytes
+    assert torch.equal(fast(net, x, threads=2, memory_limit=limit), fast(net, x, threads=2))
+
+
+def test_a_map_in_front_of_a_window_that_two_caches_hold_is_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pairs, "_BAND", 4 * 24 * 20 * 45 // 4)  # of two workers: half the map
+    net = settle(Fn(inverted, **inverted_layers(3, 1)))
+    bands, whole = bits_and_peaks(net, images(1, 8, 45, 20), monkeypatch, threads=2)
+    assert bands == whole
 
 
 def test_what_is_read_again_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:

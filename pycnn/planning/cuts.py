@@ -94,7 +94,7 @@ def by_rows(step: Step, shapes: Shapes) -> Cut | None:
         return _of_planes(step)
     if step.x.nchw:
         return None
-    if step.op == "conv2d":
+    if step.op in ("conv2d", "conv2d_means"):
         return _windows(step, _TILE * int(p.get("dh", 1)))
     if step.op == "pool2d":
         # Padding that counts in a mean is the same above and below, which that of a band is not.
@@ -110,9 +110,11 @@ def by_rows(step: Step, shapes: Shapes) -> Cut | None:
 
 
 def _rows(step: Step, x: int, residual: int, y: int) -> tuple[int, int, int, int]:
-    """Elements between rows of x, residual, third (whole) and y, from pixels in a row of each."""
+    """Elements between rows of x, residual, third and y, from pixels in a row of each; third: the means of y's rows, or
+    read whole."""
     ldr = 0 if step.residual is None else step.residual.ld
-    return x * step.x.ld, residual * ldr, 0, y * step.y.ld
+    third = step.third.ld if step.third is not None and step.op == "conv2d_means" else 0
+    return x * step.x.ld, residual * ldr, third, y * step.y.ld
 
 
 def _windows(step: Step, align: int) -> Cut | None:

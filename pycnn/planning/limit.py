@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from pycnn.planning.arena import Span
 from pycnn.planning.division import by_bands, by_turns, images_of
 from pycnn.planning.draft import Draft
 from pycnn.planning.in_place import written_over
@@ -42,13 +43,12 @@ class _Form:
     sketch: Sketch
     steps: list[Step]
     numbers: list[int]
-    whole: bool
+    spans: Sequence[Span]
     least: int
 
     def draft(self, workers: int, smallest: bool, budget: int) -> Draft:
-        spans = self.sketch.spans if self.whole else ()
-        draft = self.sketch.draft(self.steps, spans, workers)
-        if not smallest or spans:
+        draft = self.sketch.draft(self.steps, self.spans, workers)
+        if not smallest or self.spans:
             return draft
         return replace(draft, steps=_thrifty(self, draft, budget - align(draft.arena.total)))
 
@@ -100,7 +100,8 @@ def _as_chosen(form: _Form, draft: Draft) -> Sketch:
 def _forms(given: Given) -> Iterator[_Form]:
     """Ways to run the segment, with the same kernels."""
     first = usual(given)
-    yield _form(first, in_pairs(first))
+    paired = in_pairs(first)
+    yield _form(first) if paired is None else _form(first, paired.steps, paired.spans)
     pins = {
         (s.node.outputs[0], "conv2d" if s.op == "conv2d_means" else s.op): s.kernel
         for s in first.work.steps
@@ -128,16 +129,17 @@ def _forms(given: Given) -> Iterator[_Form]:
             yield _form(sketch, steps)
 
 
-def _form(sketch: Sketch, parts: list[Numbered] | None = None) -> _Form:
+def _form(sketch: Sketch, parts: list[Numbered] | None = None, spans: Sequence[Span] = ()) -> _Form:
+    spans = sketch.spans if parts is None else spans
     numbered = list(enumerate(sketch.work.steps)) if parts is None else parts
     steps, numbers = [step for _, step in numbered], [number for number, _ in numbered]
     least = 0
-    if parts is not None:
+    if not spans and parts is not None:
         homes, lives = sketch.work.homes, uses_of(steps)
         sizes = {key: align(homes.buffers[key] * homes.itemsize) for key in lives}
         over = written_over(steps, sizes) if homes.in_place else {}
         least = max(alive(len(steps), lives, sizes, over))
-    return _Form(sketch, steps, numbers, parts is None, least)
+    return _Form(sketch, steps, numbers, spans, least)
 
 
 def _thrifty(form: _Form, draft: Draft, budget: int) -> list[Step]:

@@ -13,8 +13,7 @@ from pycnn.planning.draft import Draft
 from pycnn.planning.homes import Homes
 from pycnn.planning.limit import Thrift, within
 from pycnn.planning.lowering import Pins
-from pycnn.planning.pairs import in_pairs
-from pycnn.planning.parts import Numbered
+from pycnn.planning.pairs import Paired, in_pairs
 from pycnn.planning.sketch import Given, Sketch, usual
 from pycnn.planning.step import Step
 from pycnn.planning.target import Plan, Target
@@ -56,16 +55,19 @@ def lower(given: Given, thrift: Thrift | None = None, keep: bool = False) -> Low
     if thrift is None or keep:
         sketch = usual(given)
         parts = None if keep else _in_parts(sketch)
-        numbered = parts or [*enumerate(sketch.work.steps)]
-        numbers = [number for number, _ in numbered]
-        draft = sketch.draft([step for _, step in numbered], sketch.spans, sketch.workers, keep)
+        parts = parts or Paired([*enumerate(sketch.work.steps)], sketch.spans)
+        numbers = [number for number, _ in parts.steps]
+        draft = sketch.draft([step for _, step in parts.steps], parts.spans, sketch.workers, keep)
     else:
         sketch, draft, numbers = within(given, thrift)
     return _built(sketch, draft, tuple(numbers))
 
 
-def _in_parts(sketch: Sketch) -> list[Numbered] | None:
-    return in_chunks(sketch) if sketch.given.target.cache_bytes else in_pairs(sketch)
+def _in_parts(sketch: Sketch) -> Paired | None:
+    if not sketch.given.target.cache_bytes:
+        return in_pairs(sketch)
+    chunks = in_chunks(sketch)
+    return Paired(chunks, sketch.spans) if chunks else None
 
 
 def _built(sketch: Sketch, draft: Draft, numbers: tuple[int, ...]) -> Lowered:

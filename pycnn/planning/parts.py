@@ -8,7 +8,7 @@ planner's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 
 from pycnn.planning.cuts import Cut, Range
@@ -24,10 +24,12 @@ _Y = 3  # the result among a step's operands
 
 @dataclass(frozen=True)
 class Buffers:
-    """`made`: a fresh buffer of so many elements; its key. `choose`: the kernel of a copy."""
+    """`made`: a fresh buffer of so many elements; its key. `choose`: the kernel of a copy. `sizes`: elements by key,
+    where one buffer is to serve all parts, what is still read moving to its front; None: each part has the smallest."""
 
     made: Callable[[int], int]
     choose: Callable[[str, Params, int], str]
+    sizes: MutableMapping[int, int] | None = None
 
 
 @dataclass
@@ -118,7 +120,8 @@ class _Stretch:
                 made = replace(step, params=params, x=x, residual=residual, third=third, y=y)
                 self.found.append((origin, made))
                 for key in [key for key, at in last.items() if at == i]:
-                    self._shrink(key)
+                    if self.buffers.sizes is None:
+                        self._shrink(key)
         self.done = self.wanted
         return self.found
 
@@ -162,10 +165,20 @@ class _Stretch:
     def _renewed(self, home: Home, before: _Passing | None) -> _Passing:
         """A buffer for this part's units, with those of the one before that are still read."""
         key, low = home.index, self.lows[home.index]
-        now = self._made(key, low, max(self.wanted[i] for i in self.writers[key]))
+        high = max(self.wanted[i] for i in self.writers[key])
+        now = self._reused(key, before, low, high) or self._made(key, low, high)
         if before is not None and low < before.high:
             self._copy(before, now, low, before.high, key)
         return now
+
+    def _reused(self, key: int, before: _Passing | None, low: int, high: int) -> _Passing | None:
+        """The buffer as it was, larger if need be; None: what is kept of it would move onto itself."""
+        sizes = self.buffers.sizes
+        if sizes is None or before is None or before.high - low > low - before.low:
+            return None
+        sizes[before.key] = max(sizes[before.key], (high - low) * self.units[key])
+        self.now[key] = replace(before, low=low, high=high, part=self.part)
+        return self.now[key]
 
     def _made(self, key: int, low: int, high: int) -> _Passing:
         made = self.buffers.made((high - low) * self.units[key])
@@ -174,16 +187,13 @@ class _Stretch:
 
     def _copy(self, before: _Passing, now: _Passing, low: int, high: int, key: int) -> None:
         """Units `low` to `high` from one buffer to the other."""
-        node, ld = self.steps[self.writers[key][0]][1].node, self._ld(key)
-        unit = self.units[key]
+        maker, unit = self.steps[self.writers[key][0]][1], self.units[key]
+        node, ld = maker.node, maker.y.ld
         params: Params = {"pixels": (high - low) * unit // ld, "c": ld, "ldx": ld, "ldy": ld}
         x = Home("arena", before.key, ld, (low - before.low) * unit)
         y = Home("arena", now.key, ld, (low - now.low) * unit)
         kernel = self.buffers.choose("concat", params, x.offset)
-        self.found.append((-1, Step("concat", kernel, params, node, x, y)))
-
-    def _ld(self, key: int) -> int:
-        return self.steps[self.writers[key][0]][1].y.ld
+        self.found.append((-1, Step("concat", kernel, params, node, x, y, images=maker.images)))
 
     def _shrink(self, key: int) -> None:
         """After its last use in this part: a buffer of just the units that later parts read."""
