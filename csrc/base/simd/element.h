@@ -87,6 +87,9 @@ PYCNN_INLINE void store_first(Bf16* p, Vec v, int64_t n) {
 PYCNN_INLINE void put(float* p, float v) { *p = v; }
 PYCNN_INLINE void put(Bf16* p, float v) { store_first(p, broadcast(v), 1); }
 
+// Whether vectors are 64 bytes and executed as such: multiply-adds are then twice as many beside the same memory.
+PYCNN_INLINE bool whole_vectors() { return kLanes == 16 && machine().whole_avx512; }
+
 // What a product of E takes at once: kStep neighbours along the depth, spread_last() the one that is left over. Sums are
 // fp32. kRate: products in the time of one of fp32.
 template <class E>
@@ -102,6 +105,15 @@ struct Products<float> {
   PYCNN_INLINE Factor spread(const float* p) { return broadcast(*p); }
   PYCNN_INLINE Factor spread_last(const float* p) { return spread(p); }
   PYCNN_INLINE Vec multiply_add(Vec sum, Factor a, Factor b) { return sum + a * b; }
+  // Of the lower half of the lanes; the others hold anything.
+#if defined(__AVX512F__)
+  PYCNN_INLINE Factor factors_low(const float* p) { return (Vec)_mm512_castps256_ps512(_mm256_loadu_ps(p)); }
+  PYCNN_INLINE Factor spread_low(const float* p) { return (Vec)_mm512_castps256_ps512(_mm256_broadcast_ss(p)); }
+  PYCNN_INLINE Vec multiply_add_low(Vec sum, Factor a, Factor b) {
+    const auto low = [](Vec v) __attribute__((always_inline)) { return _mm512_castps512_ps256((__m512)v); };
+    return (Vec)_mm512_castps256_ps512(_mm256_fmadd_ps(low(a), low(b), low(sum)));
+  }
+#endif
 };
 
 template <>

@@ -82,8 +82,8 @@ PYCNN_INLINE Ahead<E> ahead_of(const TileOf<E, Y>& t) {
   return {t.w + NV * t.panel + t.turn * (t.panel / shares), (line + shares - 1) / shares};
 }
 
-// acc += the rows, `depth` elements of each, times w's panels.
-template <int MR, int NV, class E, class Rows>
+// acc += the rows, `depth` elements of each, times w's panels. Low: of the last panel the lower half of the columns.
+template <bool Low, int MR, int NV, class E, class Rows>
 PYCNN_INLINE void add_products(Vec (&acc)[MR][NV], Rows rows, const E* w, int64_t depth, int64_t panel,
                                Ahead<E>& ahead) {
   using P = Products<E>;
@@ -92,16 +92,23 @@ PYCNN_INLINE void add_products(Vec (&acc)[MR][NV], Rows rows, const E* w, int64_
     rows.forget();
     typename P::Factor b[NV];
 #pragma GCC unroll 8
-    for (int j = 0; j < NV; ++j) b[j] = P::factors(w + j * panel);
+    for (int j = 0; j < NV - Low; ++j) b[j] = P::factors(w + j * panel);
+    if constexpr (Low) b[NV - 1] = P::factors_low(w + (NV - 1) * panel);
 #pragma GCC unroll 16
     for (int r = 0; r < MR; ++r) {
       const typename P::Factor x = get(rows.at(r, offset));
 #pragma GCC unroll 8
-      for (int j = 0; j < NV; ++j) acc[r][j] = P::multiply_add(acc[r][j], x, b[j]);
+      for (int j = 0; j < NV - Low; ++j) acc[r][j] = P::multiply_add(acc[r][j], x, b[j]);
+      if constexpr (Low) acc[r][NV - 1] = P::multiply_add_low(acc[r][NV - 1], x, b[NV - 1]);
     }
     w += kStep * kLanes;
   };
-  const auto whole = [](const E* x) __attribute__((always_inline)) { return P::spread(x); };
+  const auto whole = [](const E* x) __attribute__((always_inline)) {
+    if constexpr (Low && NV == 1)
+      return P::spread_low(x);
+    else
+      return P::spread(x);
+  };
   int64_t left = depth;
   for (; left >= kUnroll * kStep; left -= kUnroll * kStep) {
     // A branch of its own: prefetches that ask for nothing new cost that Xeon 12 % of its multiply rate.
@@ -121,7 +128,7 @@ PYCNN_INLINE void add_products(Vec (&acc)[MR][NV], Rows rows, const E* w, int64_
   }
 }
 
-template <class E, class Y, int MR, int NV>
+template <class E, class Y, int MR, int NV, bool Low>
 void tile_mn(const TileOf<E, Y>& t) {
   Vec acc[MR][NV];
   clear(acc);
@@ -133,23 +140,23 @@ void tile_mn(const TileOf<E, Y>& t) {
     if constexpr (MR >= kSpacedRows) {
       int64_t distance;
       if (evenly_spaced<MR>(rows, distance)) {
-        add_products(acc, Spaced<E, MR>(rows[0] + t.first, distance), w, t.depth, t.panel, ahead);
+        add_products<Low>(acc, Spaced<E, MR>(rows[0] + t.first, distance), w, t.depth, t.panel, ahead);
         continue;
       }
     }
-    add_products(acc, Pointers<E, MR>{rows, t.first}, w, t.depth, t.panel, ahead);
+    add_products<Low>(acc, Pointers<E, MR>{rows, t.first}, w, t.depth, t.panel, ahead);
   }
   finish(acc, t);
 }
 
-template <class E, class Y, int NV>
+template <class E, class Y, int NV, bool Low = false>
 TileFn<E, Y> rows_of(int mr) {
   constexpr int most = NV <= 2 ? kMaxRows : NV == 4 ? (kLanes == 16 ? 6 : 2) : (kLanes == 16 ? 3 : 1);
-#define PYCNN_ROWS(m)              \
-  case m:                          \
-    if constexpr (m <= most)       \
-      return tile_mn<E, Y, m, NV>; \
-    else                           \
+#define PYCNN_ROWS(m)                   \
+  case m:                               \
+    if constexpr (m <= most)            \
+      return tile_mn<E, Y, m, NV, Low>; \
+    else                                \
       return nullptr;
   switch (mr) {
     PYCNN_ROWS(1)
@@ -188,6 +195,15 @@ TileFn<E, Y> tile_fn(int mr, int nv) {
   }
 }
 
+// Tiles whose last panel has no more columns than half a vector, where half a vector takes half the time; null: no others.
+template <class E, class Y>
+TileFn<E, Y> low_tile_fn(int mr, int nv) {
+  if constexpr (kLanes == 16 && sizeof(E) == sizeof(float)) {
+    if (!whole_vectors() && nv <= 2) return nv == 2 ? rows_of<E, Y, 2, true>(mr) : rows_of<E, Y, 1, true>(mr);
+  }
+  return nullptr;
+}
+
 template <class E, class Y>
 void run_products(const TileOf<E, Y>& whole, int mr, int64_t first, int64_t last) {
   TileOf<E, Y> t = whole;
@@ -196,6 +212,8 @@ void run_products(const TileOf<E, Y>& whole, int mr, int64_t first, int64_t last
   for (int64_t p = first; p < last; p += nv) {
     if (const int width = tile_width(mr, last - p); width != nv) fn = tile_fn<E, Y>(mr, nv = width);
     const int64_t k0 = p * kLanes;
+    if (whole.n - k0 <= nv * kLanes - kLanes / 2)
+      if (const TileFn<E, Y> low = low_tile_fn<E, Y>(mr, nv)) fn = low;
     t.w = whole.w + p * whole.panel;
     t.bias = whole.bias ? whole.bias + k0 : nullptr;
     t.residual = whole.residual ? whole.residual + k0 : nullptr;

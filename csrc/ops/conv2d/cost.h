@@ -4,9 +4,6 @@
 
 namespace pycnn::PYCNN_ISA_NS {
 
-// Whether vectors are 64 bytes and executed as such: multiply-adds are then twice as many beside the same memory.
-PYCNN_INLINE bool whole_vectors() { return kLanes == 16 && machine().whole_avx512; }
-
 // Floats of weights that come from memory in the time of one vector multiply-add of a worker: 22.7 GB/s beside 3.7 G
 // multiply-adds a second (Zen 4, 2 cores). On a Zen 5 where F(2,3) and direct take equally long, 7^2 x 192 -> 384.
 PYCNN_INLINE double weight_floats() { return (whole_vectors() ? 0.074 : 0.096) * kLanes; }
