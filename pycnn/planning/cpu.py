@@ -35,6 +35,7 @@ class CpuTarget(Target):
     """`dtype` of the elements. `exact`: no kernel re-associates products. `arenas`: the memory plans run in; `results`:
     that of large results."""
 
+    bands = True
     prologues = True
     plane_writers = (Upsample,)
     joins = (PooledConv2d,)

@@ -34,11 +34,15 @@ class Paired:
 
 def in_pairs(sketch: Sketch) -> Paired | None:
     """The steps, pairs that are worth it in bands; None: there is no such pair."""
+    if not sketch.given.target.bands:
+        return None
     steps = sketch.work.steps
     whole, uses, found = list(enumerate(steps)), uses_of(steps), list[Numbered]()
+    edges = {i for span in sketch.spans for i in (span.begin, span.end)}
     at = 0
     for first in _pairs(steps):
-        if first < at or uses.get(steps[first].y.index) != (first, first + 1):
+        alone = uses.get(steps[first].y.index) == (first, first + 1) and first + 1 not in edges
+        if first < at or not alone:
             continue
         banded = _banded(sketch, whole[first : first + 2])
         if banded is not None:
@@ -68,22 +72,21 @@ def _is_window(step: Step) -> bool:
 
 
 def _banded(sketch: Sketch, pair: Sequence[Numbered]) -> list[Numbered] | None:
-    homes = sketch.work.homes
+    homes, shapes = sketch.work.homes, sketch.given.shapes
     (_, step), (_, reader) = pair
-    images = step.images
+    images, window = step.images, _is_window(reader)
     size = homes.buffers[step.y.index] * homes.itemsize // images
-    weights = reader.params["c"] * reader.params.get("k", 0) * homes.itemsize
-    shapes = sketch.given.shapes
+    weights = 0 if window else reader.params["c"] * reader.params.get("k", 0) * homes.itemsize
+    band = _BAND * (1 if images > 1 else max(sketch.workers, 2))
+    bands = -(-size // band)
+    if bands < (_LEAST_WINDOW if window else _LEAST) or weights > band:
+        return None
     if images > 1:
         shapes = {v: (1, *s[1:]) if s[:1] == (images,) else s for v, s in shapes.items()}
-    band = _BAND * (1 if images > 1 else max(sketch.workers, 2))
     cuts = [by_rows(replace(each, images=1), shapes) for _, each in pair]
-    bands = -(-size // band)
-    window = _is_window(reader)
-    heavy = not window and weights > band
-    if bands < (_LEAST_WINDOW if window else _LEAST) or heavy or None in cuts:
-        return None
     known = [cut for cut in cuts if cut is not None]
+    if len(known) < len(cuts):
+        return None
     buffers = replace(buffers_of(sketch), sizes=homes.buffers)
     banded = in_parts(pair, known, bands, {step.y.index}, buffers)
     return banded if taken(sketch, banded) else None

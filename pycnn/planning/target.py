@@ -48,6 +48,7 @@ class Target(ABC):
     reads_nchw = True  # whether a convolution of few channels reads NCHW itself
     plane_writers: ClassVar[tuple[type[Op], ...]] = ()  # ops whose kernels write NCHW too
     by_image = True  # whether parts of a plan may run image by image
+    bands = False  # whether two steps may take turns in bands of rows (planning/pairs.py)
     prologues = False  # whether 1x1 convolutions take a batch norm or a gate before them
     row_means = False  # whether a depthwise convolution may leave the means of its rows
     joins: ClassVar[tuple[type[Op], ...]] = ()  # ops of several nodes that have kernels here
