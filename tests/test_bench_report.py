@@ -159,9 +159,11 @@ def test_sections_are_regenerated_in_place_and_only_they(record, tmp_path):
 def test_the_documents_have_the_sections():
     found = [re.findall(r"<!-- bench:(\w+) -->", p.read_text()) for p in report.DOCUMENTS]
     assert found == [["summary"], ["machine", "networks", "outside", "bf16", "setup", "layers"]]
-    other = (report.ROOT / "docs" / "performance-xeon.md").read_text()
-    named = re.findall(r"<!-- bench:(\w+) -->", other)
-    assert named == ["machine", "networks", "outside", "bf16", "layers"]
+    others = {"xeon": ["machine", "networks", "outside", "bf16", "layers"]}
+    others["zen4"] = ["machine", "networks", "layers"]
+    for name, sections in others.items():
+        text = (report.ROOT / "docs" / f"performance-{name}.md").read_text()
+        assert re.findall(r"<!-- bench:(\w+) -->", text) == sections
 
 
 def test_pictures_are_drawn_for_what_the_record_has(record, tmp_path):
