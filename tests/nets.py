@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 import pycnn
+from pycnn.planning import sections
 
 
 def settle(net: nn.Module) -> nn.Module:
@@ -46,6 +48,12 @@ def fast(net: nn.Module, *args: Any, **options: Any) -> Any:
 def verified(model: nn.Module, *args: Any, **kwargs: Any) -> pycnn.Certificate:
     """What `verify` finds of the optimised model."""
     return pycnn.verify(pycnn.optimize(model), model, *args, **kwargs)
+
+
+def every_image_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of batches from now on every stretch of layers that may run image by image does."""
+    monkeypatch.setattr(sections, "_CACHES", 0)
+    monkeypatch.setattr(sections, "_WEIGHTS", 1e9)
 
 
 def conv_bn(c: int, k: int, kernel: int = 3, **options: Any) -> nn.Sequential:

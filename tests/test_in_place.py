@@ -8,12 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from captured import Fn, images
-from nets import Branches, conv_bn, error, settle, truth
+from nets import Branches, conv_bn, error, every_image_alone, settle, truth
 from test_sections import Mixed
 from torch import Tensor, nn
 
 import pycnn
-from pycnn.planning import sections
 from pycnn.planning.check import PlacementError, check
 from pycnn.planning.cpu import CpuTarget
 from pycnn.planning.memory import Block, Placement
@@ -121,8 +120,7 @@ def test_bits_are_those_of_memory_of_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if by_image:
-        monkeypatch.setattr(sections, "_CACHES", 0)
-        monkeypatch.setattr(sections, "_WEIGHTS", 1e9)
+        every_image_alone(monkeypatch)
     torch.manual_seed(0)
     net = settle(make()).to(dtype)
     x = images(3, 3, 14, 18).to(dtype)

@@ -8,11 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from captured import Fn, images
-from nets import error, fast, settle, truth
+from nets import error, every_image_alone, fast, settle, truth
 from torch import Tensor, nn
 
 import pycnn
-from pycnn.planning import pairs, sections
+from pycnn.planning import pairs
 
 
 @pytest.fixture(autouse=True)
@@ -139,8 +139,7 @@ def test_an_expansion_and_the_depthwise_window_behind_it(
 @pytest.mark.parametrize("stride", [1, 2])
 def test_within_each_image_of_a_batch(stride: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps that run image by image: each worker has bands of its own."""
-    monkeypatch.setattr(sections, "_CACHES", 0)
-    monkeypatch.setattr(sections, "_WEIGHTS", 1e9)
+    every_image_alone(monkeypatch)
     net = settle(Fn(inverted, **inverted_layers(3, stride)))
     x = images(5, 8, 40, 23)
     with torch.inference_mode():

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 import torch
 from captured import Fn
-from nets import conv_bn, error, fast, settle, truth
+from nets import conv_bn, error, every_image_alone, fast, settle, truth
 from torch import Tensor, nn
 
 import pycnn
-from pycnn.planning import sections
 from pycnn.planning.cpu import CpuTarget
 
 
@@ -88,8 +87,7 @@ def test_a_map_that_somebody_else_reads_stays() -> None:
 
 
 def test_image_by_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sections, "_CACHES", 0)
-    monkeypatch.setattr(sections, "_WEIGHTS", 1e9)
+    every_image_alone(monkeypatch)
     model, x = net(), torch.randn(5, 3, 56, 57)
     with torch.inference_mode():
         told = pycnn.explain(pycnn.optimize(model, threads=2), x).steps

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from captured import Fn
-from nets import error, fast, settle, truth
+from nets import error, every_image_alone, fast, settle, truth
 from torch import Tensor, nn
 
 import pycnn
@@ -46,8 +46,7 @@ def test_the_bits_are_those_of_pooling_the_map(
 
 
 def test_image_by_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sections, "_CACHES", 0)
-    monkeypatch.setattr(sections, "_WEIGHTS", 1e9)
+    every_image_alone(monkeypatch)
     net, x = squeezed(), torch.randn(5, 3, 19, 22)
     with torch.inference_mode():
         told = pycnn.explain(pycnn.optimize(net, threads=2), x).steps
@@ -60,8 +59,7 @@ def test_image_by_image(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_section_that_ends_before_the_pooling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sections, "_CACHES", 0)
-    monkeypatch.setattr(sections, "_WEIGHTS", 1e9)
+    every_image_alone(monkeypatch)
     monkeypatch.setattr(sections, "is_mean", lambda op: False)
     kept = sections._worth
 

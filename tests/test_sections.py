@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from captured import Fn
-from nets import Branches, conv_bn, error, fast, settle, truth
+from nets import Branches, conv_bn, error, every_image_alone, fast, settle, truth
 from torch import Tensor, nn
 
 import pycnn
@@ -18,8 +18,7 @@ from pycnn.planning import sections
 @pytest.fixture(autouse=True)
 def small_caches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Maps of a few pixels count as too large for the caches, any weights as few."""
-    monkeypatch.setattr(sections, "_CACHES", 0)
-    monkeypatch.setattr(sections, "_WEIGHTS", 1e9)
+    every_image_alone(monkeypatch)
 
 
 def by_image(net: nn.Module, x: Tensor, **options: Any) -> list[str]:
