@@ -86,6 +86,21 @@ def test_a_map_that_somebody_else_reads_stays() -> None:
         assert kernels(model, x) == []
 
 
+def test_a_gated_convolution_is_pooled_by_itself() -> None:
+    """The gate is a second operand, which no kernel of both has."""
+
+    def forward(self: Fn, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        gated = y * torch.sigmoid(self.gate(y.mean((2, 3), keepdim=True)))
+        return nn.functional.max_pool2d(self.project(gated), 2)
+
+    layers = {"conv": nn.Conv2d(3, 20, 3), "gate": nn.Conv2d(20, 20, 1)}
+    model = Fn(forward, **layers, project=nn.Conv2d(20, 9, 1)).eval()
+    x = torch.randn(2, 3, 13, 34)
+    assert kernels(model, x) == []
+    assert error(fast(model, x), truth(model, x)) <= 1e-5
+
+
 def test_image_by_image(monkeypatch: pytest.MonkeyPatch) -> None:
     every_image_alone(monkeypatch)
     model, x = net(), torch.randn(5, 3, 56, 57)

@@ -74,7 +74,7 @@ def _joined(
 def _pooled(conv: Node, pool: Node, shapes: Shapes, tensors: TensorTable) -> Joined:
     if not isinstance(conv.op, Conv2d) or not isinstance(pool.op, Pool2d):
         return None
-    if pool.op.mode != "max" or conv.op.has_residual:
+    if pool.op.mode != "max" or conv.op.has_residual or conv.op.has_gate:
         return None
     op = resolve(PooledConv2d(conv.op, pool.op), shapes)
     if not fields.has_square_windows(op.pool):
