@@ -111,7 +111,7 @@ struct Products<float> {
   PYCNN_INLINE Factor spread_low(const float* p) { return (Vec)_mm512_castps256_ps512(_mm256_broadcast_ss(p)); }
   PYCNN_INLINE Vec multiply_add_low(Vec sum, Factor a, Factor b) {
     const auto low = [](Vec v) __attribute__((always_inline)) { return _mm512_castps512_ps256((__m512)v); };
-    return (Vec)_mm512_castps256_ps512(_mm256_fmadd_ps(low(a), low(b), low(sum)));
+    return (Vec)_mm512_castps256_ps512(low(sum) + low(a) * low(b));  // contracted where multiply_add is
   }
 #endif
 };
