@@ -36,7 +36,7 @@ def fused(segment: Segment, shapes: Shapes, tensors: TensorTable, target: Target
     %2 = conv2d(%1; act); %3 = pool2d(%2; max)                =>   %3 = conv2d_pool(%1)
     %2 = conv2d(%1; depthwise); %3 = layer_norm(%2; axis 1)   =>   %3 = conv2d_layer_norm(%1)
 
-    Then what planning/gates.py and planning/blocks.py do.
+    Then what planning/gates.py and planning/blocks.py do, where the target joins such.
     """
     readers = Counter(v for node in segment.nodes for v in node.inputs)
     readers.update(segment.outputs)

@@ -13,7 +13,8 @@ from pycnn.planning.draft import Draft
 from pycnn.planning.homes import Homes
 from pycnn.planning.limit import Thrift, within
 from pycnn.planning.lowering import Pins
-from pycnn.planning.pairs import Paired, in_pairs
+from pycnn.planning.pairs import in_pairs
+from pycnn.planning.parts import Parted
 from pycnn.planning.sketch import Given, Sketch, usual
 from pycnn.planning.step import Step
 from pycnn.planning.target import Plan, Target
@@ -55,7 +56,7 @@ def lower(given: Given, thrift: Thrift | None = None, keep: bool = False) -> Low
     if thrift is None or keep:
         sketch = usual(given)
         parts = None if keep else _in_parts(sketch)
-        parts = parts or Paired([*enumerate(sketch.work.steps)], sketch.spans)
+        parts = parts or Parted([*enumerate(sketch.work.steps)], sketch.spans)
         numbers = [number for number, _ in parts.steps]
         draft = sketch.draft([step for _, step in parts.steps], parts.spans, sketch.workers, keep)
     else:
@@ -63,11 +64,11 @@ def lower(given: Given, thrift: Thrift | None = None, keep: bool = False) -> Low
     return _built(sketch, draft, tuple(numbers))
 
 
-def _in_parts(sketch: Sketch) -> Paired | None:
+def _in_parts(sketch: Sketch) -> Parted | None:
     if not sketch.given.target.cache_bytes:
         return in_pairs(sketch)
     chunks = in_chunks(sketch)
-    return Paired(chunks, sketch.spans) if chunks else None
+    return Parted(chunks, sketch.spans) if chunks else None
 
 
 def _built(sketch: Sketch, draft: Draft, numbers: tuple[int, ...]) -> Lowered:

@@ -8,14 +8,14 @@ that reads it. Bits are those of whole steps (planning/cuts.py).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pycnn import _C
 from pycnn.planning.arena import Span
 from pycnn.planning.cuts import by_rows
 from pycnn.planning.division import buffers_of, taken
 from pycnn.planning.in_place import is_scale
-from pycnn.planning.parts import Numbered, in_parts
+from pycnn.planning.parts import Numbered, Parted, in_parts
 from pycnn.planning.sketch import Sketch
 from pycnn.planning.step import Step, uses_of
 
@@ -24,15 +24,7 @@ _BAND = int(_C.machine()["l2_bytes"]) // 2  # bytes of what passes, for each of 
 _LEAST, _LEAST_WINDOW = 2, 3
 
 
-@dataclass(frozen=True)
-class Paired:
-    """All steps, some in bands; `spans`: where those lie that run image by image."""
-
-    steps: list[Numbered]
-    spans: Sequence[Span]
-
-
-def in_pairs(sketch: Sketch) -> Paired | None:
+def in_pairs(sketch: Sketch) -> Parted | None:
     """The steps, pairs that are worth it in bands; None: there is no such pair."""
     if not sketch.given.target.bands:
         return None
@@ -49,7 +41,7 @@ def in_pairs(sketch: Sketch) -> Paired | None:
             found += [*whole[at:first], *banded]
             at = first + 2
     found += whole[at:]
-    return Paired(found, [_moved(span, found) for span in sketch.spans]) if at else None
+    return Parted(found, [_moved(span, found) for span in sketch.spans]) if at else None
 
 
 def _pairs(steps: Sequence[Step]) -> Iterator[int]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 
+from pycnn.planning.arena import Span
 from pycnn.planning.cuts import Cut, Range
 from pycnn.planning.homes import Home
 from pycnn.planning.params import Params
@@ -20,6 +21,14 @@ Numbered = tuple[
     int, Step
 ]  # a step, and which step of the undivided plan it is a part of; -1: a copy of none
 _Y = 3  # the result among a step's operands
+
+
+@dataclass(frozen=True)
+class Parted:
+    """All steps of a plan, some in parts; `spans`: where those lie that run image by image."""
+
+    steps: list[Numbered]
+    spans: Sequence[Span]
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,7 @@ PYCNN_INLINE void convolve(const Conv2dParams& p, const Ptrs& ptrs, Worker worke
         for (int i = 0; i < kPoints; ++i)
           multiply(s, v + i * s.point_v, u + weights_at(s, q, i), rows, tiles, q_end - q, m + i * s.point_m);
         const int64_t k = q * kLanes, end = q_end * kLanes < ks ? q_end * kLanes : ks;
-        for (int t = 0; t < tiles; ++t) put(at[t], Products{m + t * s.ldm, s.point_m}, g * ks + k, end - k);
+        for (int t = 0; t < tiles; ++t) put(at[t], TileProducts{m + t * s.ldm, s.point_m}, g * ks + k, end - k);
       }
     }
   }
@@ -173,15 +173,16 @@ PYCNN_INLINE void convolve(const Conv2dParams& p, const Ptrs& ptrs, Worker worke
 
 template <int M, int R>
 void run(const Conv2dParams& p, const Ptrs& ptrs, Worker worker) {
-  convolve<M, R>(p, ptrs, worker, [&](TileAt at, Products m, int64_t k, int64_t count) {
+  convolve<M, R>(p, ptrs, worker, [&](TileAt at, TileProducts m, int64_t k, int64_t count) {
     transform_output<M, R>(p, ptrs, at, m, k, count);
   });
 }
 
 template <int M, int R>
 void run_pool(const ConvPoolParams& p, const Ptrs& ptrs, Worker worker) {
-  convolve<M, R>(p.conv, ptrs, worker,
-                 [&](TileAt at, Products m, int64_t k, int64_t count) { pool_output<M, R>(p, ptrs, at, m, k, count); });
+  convolve<M, R>(p.conv, ptrs, worker, [&](TileAt at, TileProducts m, int64_t k, int64_t count) {
+    pool_output<M, R>(p, ptrs, at, m, k, count);
+  });
 }
 
 template <int M, int R>

@@ -16,7 +16,7 @@ struct WindowsAt {
 
 // `count` channels, all lanes of the last vector or, with Some, as many as are left; Some: also of tiles at the map's end.
 template <class W, int M, int kIn, bool Some>
-void put_pooled(const WindowsAt& at, const float* bias, Products from, int64_t count, Vec lo, Vec hi) {
+void put_pooled(const WindowsAt& at, const float* bias, TileProducts from, int64_t count, Vec lo, Vec hi) {
   constexpr int kWindows = M / 2;
   for (int64_t c = 0; c < count; c += kLanes) {
     const int64_t left = count - c;
@@ -44,7 +44,7 @@ void put_pooled(const WindowsAt& at, const float* bias, Products from, int64_t c
 
 // Pooled pixels of one tile, `count` channels from k on: the largest of A^T m A in each window, + bias, clamped.
 template <int M, int R>
-void pool_output(const ConvPoolParams& p, const Ptrs& ptrs, TileAt at, Products m, int64_t k, int64_t count) {
+void pool_output(const ConvPoolParams& p, const Ptrs& ptrs, TileAt at, TileProducts m, int64_t k, int64_t count) {
   using W = Winograd<M, R>;
   constexpr int kIn = M + R - 1;
   const auto within = [](int64_t left, int64_t most) { return left < most ? left : most; };

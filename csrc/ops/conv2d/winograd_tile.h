@@ -12,7 +12,7 @@ struct TileAt {
 };
 
 // Of one tile: [point][...], `point` floats from one to the next.
-struct Products {
+struct TileProducts {
   const float* m;
   int64_t point;
 };
@@ -125,7 +125,7 @@ struct OutputsAt {
 
 // Outputs of a whole tile and whole vectors.
 template <class W, int M, int kIn, bool Residual>
-void put_whole(const OutputsAt& at, const float* bias, Products from, int64_t count, Vec lo, Vec hi) {
+void put_whole(const OutputsAt& at, const float* bias, TileProducts from, int64_t count, Vec lo, Vec hi) {
   const Element* residual = at.residual;
   Element* y = at.y;
   const int64_t line_y = at.line_y, column_y = at.column_y, line_r = at.line_r, column_r = at.column_r;
@@ -142,7 +142,7 @@ void put_whole(const OutputsAt& at, const float* bias, Products from, int64_t co
 
 // Outputs of a tile of which some lie outside the map, or with channels that do not fill a vector.
 template <class W, int M, int kIn>
-void put_some(const OutputsAt& at, const float* bias, Products from, int64_t count, Vec lo, Vec hi) {
+void put_some(const OutputsAt& at, const float* bias, TileProducts from, int64_t count, Vec lo, Vec hi) {
   for (int64_t c = 0; c < count; c += kLanes) {
     const int64_t left = count - c;
     const bool whole = left >= kLanes;
@@ -166,7 +166,7 @@ void put_some(const OutputsAt& at, const float* bias, Products from, int64_t cou
 
 // Output pixels of one tile, `count` channels from k on: A^T m A + bias + residual, clamped or activated.
 template <int M, int R>
-void transform_output(const Conv2dParams& p, const Ptrs& ptrs, TileAt at, Products m, int64_t k, int64_t count) {
+void transform_output(const Conv2dParams& p, const Ptrs& ptrs, TileAt at, TileProducts m, int64_t k, int64_t count) {
   using W = Winograd<M, R>;
   constexpr int kIn = M + R - 1;
   if (at.y >= p.oh || at.x >= p.ow) return;  // of a map with one row or column of outputs less
